@@ -1,0 +1,3 @@
+//! The program `influx-spool`.
+
+fn main() {}

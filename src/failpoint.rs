@@ -1,0 +1,9 @@
+//! Named places where a test makes an actor panic or wait; nothing at all without the feature `failpoints`.
+
+macro_rules! failpoint {
+    ($name:expr) => {
+        #[cfg(feature = "failpoints")]
+        ::fail::fail_point!($name);
+    };
+}
+pub(crate) use failpoint;

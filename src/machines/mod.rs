@@ -1,0 +1,1 @@
+//! Pure machines: they take `now` and return a decision.

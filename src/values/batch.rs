@@ -1,0 +1,123 @@
+//! Points sealed together: a sequence range, a destination, and a body as it will be posted.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::precision::Precision;
+use super::seq::SeqRange;
+
+/// Where a batch goes. Sealed into the batch, and posted with these parameters whatever the configuration is later.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Destination {
+    /// Which interface the body is written for.
+    #[serde(default)]
+    pub api: Api,
+    /// The database (v1).
+    pub database: String,
+    /// The retention policy (v1); the database's default one if none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_policy: Option<String>,
+    /// The unit of the timestamps in the body.
+    #[serde(default)]
+    pub precision: Precision,
+    /// How many nodes of a cluster must have the points (v1, enterprise); the server's default if not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistency: Option<Consistency>,
+}
+
+/// The HTTP write interface of a destination.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Api {
+    /// `POST /write`, InfluxDB 1.x and whatever is compatible with it.
+    #[default]
+    V1,
+}
+
+/// Write consistency of a 1.x Enterprise cluster; a single node ignores it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Consistency {
+    /// Any node, hinted handoff included.
+    Any,
+    /// At least one data node.
+    One,
+    /// More than half of the data nodes.
+    Quorum,
+    /// All data nodes.
+    All,
+}
+
+impl Consistency {
+    /// The word the `consistency` parameter takes.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::One => "one",
+            Self::Quorum => "quorum",
+            Self::All => "all",
+        }
+    }
+}
+
+/// How a body is encoded: as it lies in the spool, and as it is posted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Codec {
+    /// Plain line protocol.
+    Identity,
+    /// One gzip member (InfluxDB 3.6 reads only the first of several and answers 204).
+    #[default]
+    Gzip,
+}
+
+/// The earliest and the latest timestamp in a batch, in nanoseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TimeSpan {
+    /// The earliest timestamp.
+    pub earliest: i64,
+    /// The latest timestamp.
+    pub latest: i64,
+}
+
+impl TimeSpan {
+    /// The span of a single moment.
+    #[must_use]
+    pub const fn at(nanos: i64) -> Self {
+        Self { earliest: nanos, latest: nanos }
+    }
+
+    /// Widens the span to hold `nanos`.
+    pub fn include(&mut self, nanos: i64) {
+        self.earliest = self.earliest.min(nanos);
+        self.latest = self.latest.max(nanos);
+    }
+}
+
+/// A finished batch. It does not change after it exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Batch {
+    /// The points' numbers; dense, so `seqs.points()` is the number of lines.
+    pub(crate) seqs: SeqRange,
+    pub(crate) destination: Arc<Destination>,
+    pub(crate) codec: Codec,
+    /// Bytes of the plain lines.
+    pub(crate) raw_len: u64,
+    pub(crate) span: TimeSpan,
+    /// When the oldest point was pushed: milliseconds since 1970.
+    pub(crate) created_ms: i64,
+    /// Line protocol, each line ended by a newline, encoded by `codec`.
+    pub(crate) body: Bytes,
+}
+
+impl Batch {
+    pub(crate) const fn points(&self) -> u64 {
+        self.seqs.points()
+    }
+}

@@ -1,0 +1,110 @@
+//! What finally became of a point, and where it stands meanwhile.
+
+use serde::{Deserialize, Serialize};
+
+/// What finally became of a point. Every accepted point gets exactly one, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Fate {
+    /// The server answered that it has the point.
+    Delivered,
+    /// The point was sent over a wire that has no answers (UDP).
+    Unconfirmed,
+    /// The point is kept in the spool's quarantine, with the reason, and can be replayed.
+    Quarantined(QuarantineReason),
+    /// The point was given up for good: pushed out of a full quarantine.
+    Rejected,
+    /// The point was dropped to make room for newer ones.
+    Shed(ShedReason),
+    /// The point was older than it was allowed to become.
+    Expired,
+    /// The point's batch could not be read back: its checksum was wrong.
+    Damaged,
+}
+
+impl Fate {
+    /// The key of this fate's counter, in statistics, in the spool's ledger table and in JSON.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Unconfirmed => "unconfirmed",
+            Self::Quarantined(QuarantineReason::Refused) => "quarantined.refused",
+            Self::Quarantined(QuarantineReason::Panicked) => "quarantined.panicked",
+            Self::Rejected => "rejected",
+            Self::Shed(ShedReason::QueueFull) => "shed.queue_full",
+            Self::Shed(ShedReason::SpoolFull) => "shed.spool_full",
+            Self::Expired => "expired",
+            Self::Damaged => "damaged",
+        }
+    }
+
+    /// The fate with this key, if there is one.
+    #[must_use]
+    pub fn from_key(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|fate| fate.key() == key)
+    }
+
+    /// Every fate there is, for tables and sums.
+    pub const ALL: [Self; 9] = [
+        Self::Delivered,
+        Self::Unconfirmed,
+        Self::Quarantined(QuarantineReason::Refused),
+        Self::Quarantined(QuarantineReason::Panicked),
+        Self::Rejected,
+        Self::Shed(ShedReason::QueueFull),
+        Self::Shed(ShedReason::SpoolFull),
+        Self::Expired,
+        Self::Damaged,
+    ];
+}
+
+/// Why a batch is in quarantine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum QuarantineReason {
+    /// The server refused the data.
+    Refused,
+    /// The batch was in work during two panics.
+    Panicked,
+}
+
+/// Which full buffer a point was shed from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ShedReason {
+    /// The sliding queue in memory was full.
+    QueueFull,
+    /// The spool file was full.
+    SpoolFull,
+}
+
+/// Where an accepted point stands: on the way, or at its [`Fate`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Standing {
+    /// Accepted, and only in memory so far.
+    InMemory,
+    /// On disk, not yet delivered.
+    Durable(Durability),
+    /// Nothing more will happen to the point.
+    Settled(Fate),
+    /// The number belongs to an earlier life of the spool which ended uncleanly while the point was only in
+    /// memory. Whether a request that was open at that moment still delivered it cannot be known.
+    Lost,
+}
+
+/// What a stored point survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Durability {
+    /// A kill of the process (`sync = normal`).
+    Process,
+    /// A power cut (`sync = full`).
+    Power,
+}

@@ -1,0 +1,98 @@
+//! The counters that say what became of every accepted point.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+
+use super::fate::Fate;
+
+/// Points, and the bytes of their plain lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Tally {
+    /// How many points.
+    pub points: u64,
+    /// Bytes of their plain line protocol, newlines included.
+    pub bytes: u64,
+}
+
+impl Tally {
+    pub(crate) const fn new(points: u64, bytes: u64) -> Self {
+        Self { points, bytes }
+    }
+
+    pub(crate) const fn is_zero(self) -> bool {
+        self.points == 0 && self.bytes == 0
+    }
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.points += other.points;
+        self.bytes += other.bytes;
+    }
+}
+
+/// What was accepted and what became of it, without what is still on its way.
+///
+/// The same type serves the running total and the part of it that is not on disk yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    accepted: Tally,
+    fates: [Tally; Fate::ALL.len()],
+}
+
+impl Ledger {
+    /// Everything that was ever accepted.
+    #[must_use]
+    pub const fn accepted(&self) -> Tally {
+        self.accepted
+    }
+
+    /// What met this fate.
+    #[must_use]
+    pub fn of(&self, fate: Fate) -> Tally {
+        self.fates[index(fate)]
+    }
+
+    /// Points that met any fate: `accepted` less these are on their way.
+    #[must_use]
+    pub fn settled_points(&self) -> u64 {
+        self.fates.iter().map(|tally| tally.points).sum()
+    }
+
+    /// Whether nothing was counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.accepted.is_zero() && self.fates.iter().all(|tally| tally.is_zero())
+    }
+
+    pub(crate) fn accept(&mut self, tally: Tally) {
+        self.accepted += tally;
+    }
+
+    pub(crate) fn settle(&mut self, fate: Fate, tally: Tally) {
+        self.fates[index(fate)] += tally;
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        for (mine, theirs) in self.fates.iter_mut().zip(other.fates) {
+            *mine += theirs;
+        }
+    }
+}
+
+fn index(fate: Fate) -> usize {
+    Fate::ALL.iter().position(|each| *each == fate).expect("Fate::ALL lists every fate, a test checks it")
+}
+
+impl Serialize for Ledger {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fates = Fate::ALL.into_iter().map(|fate| (fate.key(), self.of(fate)));
+        std::iter::once(("accepted", self.accepted))
+            .chain(fates)
+            .collect::<BTreeMap<_, _>>()
+            .serialize(serializer)
+    }
+}

@@ -1,0 +1,7 @@
+//! Values: what a point, a batch, a number, a counter is. No input or output, no clock.
+
+pub(crate) mod batch;
+pub(crate) mod fate;
+pub(crate) mod ledger;
+pub(crate) mod precision;
+pub(crate) mod seq;
