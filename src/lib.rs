@@ -5,6 +5,7 @@ compile_error!("influx-spool survives panics by unwinding: build with `panic = \
 
 mod failpoint;
 mod machines;
+mod transport;
 mod values;
 
 pub use values::batch::{Api, Codec, Consistency, Destination, TimeSpan};

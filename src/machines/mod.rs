@@ -1,1 +1,12 @@
-//! Pure machines: they take `now` and return a decision.
+//! Pure machines: they take `now` and return a decision. No clock, no socket, no file, no thread.
+
+pub(crate) mod codec;
+pub(crate) mod fates;
+pub(crate) mod link;
+pub(crate) mod plan;
+pub(crate) mod queue;
+pub(crate) mod stamp;
+pub(crate) mod transit;
+pub(crate) mod verdict;
+pub(crate) mod waiters;
+pub(crate) mod backoff;

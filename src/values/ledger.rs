@@ -75,6 +75,11 @@ impl Ledger {
         self.fates[index(fate)] += tally;
     }
 
+    /// Takes the fates of another ledger and keeps its own count of what was accepted.
+    pub(crate) fn take_fates_of(&mut self, other: &Self) {
+        self.fates = other.fates;
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.accepted += other.accepted;
         for (mine, theirs) in self.fates.iter_mut().zip(other.fates) {

@@ -1,0 +1,340 @@
+//! The sliding queue: encoded lines in segments, bounded in points and bytes, the oldest first out.
+//!
+//! A segment becomes a batch as it is: lines lie one after another in one buffer, so sealing copies nothing and
+//! a push costs one `memcpy` and one 4-byte offset. Dropping the oldest point moves an index; the buffer of a
+//! segment whose points are all gone is used again. Nothing here allocates for a point once buffers are warm.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::values::batch::{Destination, TimeSpan};
+use crate::values::ledger::Tally;
+use crate::values::seq::SeqRange;
+
+/// How many emptied buffers are kept for the next segments. One is being filled while others are compressed;
+/// more than a few would only hold memory.
+const SPARE_BUFFERS_MAX: usize = 4;
+
+/// The largest buffer worth keeping: a rare huge batch must not pin its memory.
+const SPARE_BYTES_MAX: usize = 8 << 20;
+
+/// When a segment is full and the next one begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentLimits {
+    pub(crate) points_max: usize,
+    pub(crate) bytes_max: usize,
+}
+
+/// One encoded point on its way into the queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EncodedLine<'a> {
+    /// Line protocol, ended by a newline.
+    pub(crate) bytes: &'a [u8],
+    /// The point's own time, nanoseconds since 1970.
+    pub(crate) timestamp: i64,
+}
+
+/// Lines that lie together: what the next batch is made of.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    first: u64,
+    destination: Arc<Destination>,
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+    dropped: usize,
+    span: TimeSpan,
+    opened: Instant,
+}
+
+impl Segment {
+    /// The numbers of the points that are left in it.
+    pub(crate) fn seqs(&self) -> SeqRange {
+        SeqRange::starting_at(self.first + self.dropped as u64, self.points() as u64)
+    }
+
+    pub(crate) fn points(&self) -> usize {
+        self.ends.len() - self.dropped
+    }
+
+    /// The lines that are left in it.
+    pub(crate) fn lines(&self) -> &[u8] {
+        &self.bytes[self.start()..]
+    }
+
+    /// The lines from the point `seq` on.
+    pub(crate) fn lines_from(&self, seq: u64) -> &[u8] {
+        let skipped = usize::try_from(seq - self.first).expect("a segment's offsets fit in memory");
+        let start = if skipped == 0 { 0 } else { self.ends[skipped - 1] as usize };
+        &self.bytes[start..]
+    }
+
+    pub(crate) const fn destination(&self) -> &Arc<Destination> {
+        &self.destination
+    }
+
+    pub(crate) const fn span(&self) -> TimeSpan {
+        self.span
+    }
+
+    /// When its first point was pushed.
+    pub(crate) const fn opened(&self) -> Instant {
+        self.opened
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        Tally::new(self.points() as u64, self.lines().len() as u64)
+    }
+
+    fn start(&self) -> usize {
+        if self.dropped == 0 { 0 } else { self.ends[self.dropped - 1] as usize }
+    }
+
+    fn is_full(&self, limits: SegmentLimits) -> bool {
+        self.ends.len() >= limits.points_max || self.bytes.len() >= limits.bytes_max
+    }
+
+    fn takes(&self, line: &EncodedLine<'_>, destination: &Arc<Destination>, limits: SegmentLimits) -> bool {
+        !self.is_full(limits)
+            && self.bytes.len() + line.bytes.len() <= limits.bytes_max
+            && (Arc::ptr_eq(&self.destination, destination) || self.destination == *destination)
+    }
+
+    fn drop_oldest(&mut self) -> Tally {
+        let start = self.start();
+        let end = self.ends[self.dropped] as usize;
+        self.dropped += 1;
+        Tally::new(1, (end - start) as u64)
+    }
+}
+
+/// Encoded points in the order they were pushed.
+#[derive(Debug, Default)]
+pub(crate) struct SlidingQueue {
+    segments: VecDeque<Segment>,
+    held: Tally,
+    spare: Vec<(Vec<u8>, Vec<u32>)>,
+}
+
+impl SlidingQueue {
+    /// Points in the queue, and the bytes of their lines.
+    pub(crate) const fn held(&self) -> Tally {
+        self.held
+    }
+
+    /// The number of the oldest point in the queue.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.segments.front().map(|segment| segment.seqs().first)
+    }
+
+    /// When the oldest segment was opened: no point in the queue has waited longer.
+    pub(crate) fn opened(&self) -> Option<Instant> {
+        self.segments.front().map(Segment::opened)
+    }
+
+    /// Appends one point, which gets the number `seq`: the number after the last one appended, unless the queue
+    /// is empty. Says whether this opened or filled a segment, which is when somebody wants to know.
+    pub(crate) fn append(
+        &mut self,
+        seq: u64,
+        line: EncodedLine<'_>,
+        destination: &Arc<Destination>,
+        limits: SegmentLimits,
+        now: impl FnOnce() -> Instant,
+    ) -> Milestone {
+        let fits = self.segments.back().is_some_and(|open| open.takes(&line, destination, limits));
+        if !fits {
+            self.open_segment(seq, line.timestamp, destination, now());
+        }
+        let open = self.segments.back_mut().expect("a segment is open: the line above sees to it");
+        open.bytes.extend_from_slice(line.bytes);
+        open.ends.push(u32::try_from(open.bytes.len()).expect("segment limits keep a segment under 4 GiB"));
+        open.span.include(line.timestamp);
+        self.held += Tally::new(1, line.bytes.len() as u64);
+        match (fits, open.is_full(limits)) {
+            (_, true) => Milestone::Filled,
+            (false, false) => Milestone::Opened,
+            (true, false) => Milestone::None,
+        }
+    }
+
+    /// Drops the oldest point. Returns its number and its bytes; `None` if the queue is empty.
+    pub(crate) fn drop_oldest(&mut self) -> Option<(u64, Tally)> {
+        let segment = self.segments.front_mut()?;
+        let seq = segment.seqs().first;
+        let dropped = segment.drop_oldest();
+        self.held.points -= dropped.points;
+        self.held.bytes -= dropped.bytes;
+        if segment.points() == 0
+            && let Some(Segment { bytes, ends, .. }) = self.segments.pop_front()
+        {
+            self.recycle(bytes, ends);
+        }
+        Some((seq, dropped))
+    }
+
+    /// Whether the oldest segment will take no more points.
+    pub(crate) fn has_full_segment(&self, limits: SegmentLimits) -> bool {
+        self.segments.len() > 1 || self.segments.front().is_some_and(|segment| segment.is_full(limits))
+    }
+
+    /// Takes the oldest segment out.
+    pub(crate) fn take_segment(&mut self) -> Option<Segment> {
+        let segment = self.segments.pop_front()?;
+        let tally = segment.tally();
+        self.held.points -= tally.points;
+        self.held.bytes -= tally.bytes;
+        Some(segment)
+    }
+
+    /// Takes back the buffers of a segment that is sealed, for the next one.
+    pub(crate) fn recycle_segment(&mut self, segment: Segment) {
+        self.recycle(segment.bytes, segment.ends);
+    }
+
+    fn open_segment(&mut self, first: u64, timestamp: i64, destination: &Arc<Destination>, opened: Instant) {
+        let (bytes, ends) = self.spare.pop().unwrap_or_default();
+        self.segments.push_back(Segment {
+            first,
+            destination: Arc::clone(destination),
+            bytes,
+            ends,
+            dropped: 0,
+            span: TimeSpan::at(timestamp),
+            opened,
+        });
+    }
+
+    fn recycle(&mut self, mut bytes: Vec<u8>, mut ends: Vec<u32>) {
+        if self.spare.len() < SPARE_BUFFERS_MAX && bytes.capacity() <= SPARE_BYTES_MAX {
+            bytes.clear();
+            ends.clear();
+            self.spare.push((bytes, ends));
+        }
+    }
+}
+
+/// What an append did that somebody may wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Milestone {
+    /// Nothing: the segment goes on.
+    None,
+    /// A segment was opened: its age begins to count.
+    Opened,
+    /// A segment is full: it can be sealed.
+    Filled,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::batch::Api;
+    use crate::values::precision::Precision;
+
+    fn destination(policy: &str) -> Arc<Destination> {
+        Arc::new(Destination {
+            api: Api::V1,
+            database: "plant".into(),
+            retention_policy: Some(policy.into()),
+            precision: Precision::Nanoseconds,
+            consistency: None,
+        })
+    }
+
+    struct Rig {
+        queue: SlidingQueue,
+        limits: SegmentLimits,
+        next: u64,
+    }
+
+    impl Rig {
+        fn new(points_max: usize, bytes_max: usize) -> Self {
+            Self { queue: SlidingQueue::default(), limits: SegmentLimits { points_max, bytes_max }, next: 1 }
+        }
+
+        fn push(&mut self, line: &str, to: &Arc<Destination>) -> Milestone {
+            let line = EncodedLine { bytes: line.as_bytes(), timestamp: self.next as i64 };
+            let milestone = self.queue.append(self.next, line, to, self.limits, Instant::now);
+            self.next += 1;
+            milestone
+        }
+    }
+
+    #[test]
+    fn segments_fill_by_points_and_by_bytes() {
+        let to = destination("a");
+        let mut rig = Rig::new(3, 100);
+        let seen: Vec<_> = (0..4).map(|_| rig.push("m v=1\n", &to)).collect();
+        assert_eq!(seen, [Milestone::Opened, Milestone::None, Milestone::Filled, Milestone::Opened]);
+
+        let mut rig = Rig::new(100, 12);
+        let seen: Vec<_> = (0..3).map(|_| rig.push("m v=1\n", &to)).collect();
+        assert_eq!(seen, [Milestone::Opened, Milestone::Filled, Milestone::Opened]);
+    }
+
+    #[test]
+    fn a_line_longer_than_a_segment_gets_one_of_its_own() {
+        let to = destination("a");
+        let mut rig = Rig::new(100, 4);
+        assert_eq!(rig.push("m v=1\n", &to), Milestone::Filled);
+        assert_eq!(rig.push("m v=2\n", &to), Milestone::Filled);
+        assert_eq!(rig.queue.take_segment().unwrap().lines(), b"m v=1\n");
+        assert_eq!(rig.queue.take_segment().unwrap().lines(), b"m v=2\n");
+    }
+
+    #[test]
+    fn a_change_of_destination_cuts_the_segment_and_keeps_the_order() {
+        let (a, b) = (destination("a"), destination("b"));
+        let mut rig = Rig::new(100, 1000);
+        for to in [&a, &a, &b, &a] {
+            rig.push("m v=1\n", to);
+        }
+        let seqs: Vec<_> = std::iter::from_fn(|| rig.queue.take_segment()).map(|s| s.seqs()).collect();
+        assert_eq!(
+            seqs,
+            [
+                SeqRange { first: 1, last: 2 },
+                SeqRange { first: 3, last: 3 },
+                SeqRange { first: 4, last: 4 }
+            ]
+        );
+    }
+
+    #[test]
+    fn dropping_the_oldest_is_exact_across_segments() {
+        for segment_points in 1..6 {
+            for pushes in 0..12_u64 {
+                for drops in 0..=pushes {
+                    let to = destination("a");
+                    let mut rig = Rig::new(segment_points, 1000);
+                    for i in 0..pushes {
+                        rig.push(&format!("m v={i}\n"), &to);
+                    }
+                    for i in 0..drops {
+                        assert_eq!(rig.queue.drop_oldest().unwrap().0, i + 1);
+                    }
+                    assert_eq!(rig.queue.held().points, pushes - drops);
+                    let mut left = Vec::new();
+                    while let Some(segment) = rig.queue.take_segment() {
+                        left.extend_from_slice(segment.lines());
+                    }
+                    let expected: String = (drops..pushes).map(|i| format!("m v={i}\n")).collect();
+                    assert_eq!(left, expected.as_bytes());
+                    assert_eq!(rig.queue.held(), Tally::default());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_span_holds_every_timestamp() {
+        let to = destination("a");
+        let mut queue = SlidingQueue::default();
+        let limits = SegmentLimits { points_max: 10, bytes_max: 1000 };
+        for (seq, timestamp) in [5_i64, -7, 3].into_iter().enumerate() {
+            let line = EncodedLine { bytes: b"m v=1\n", timestamp };
+            queue.append(seq as u64 + 1, line, &to, limits, Instant::now);
+        }
+        assert_eq!(queue.take_segment().unwrap().span(), TimeSpan { earliest: -7, latest: 5 });
+    }
+}

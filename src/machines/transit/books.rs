@@ -1,0 +1,96 @@
+//! The running ledger, the log of fates, and what of both is not on disk yet.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::machines::fates::FateLog;
+use crate::machines::plan::{AttemptNote, DirectFate, SettleRow};
+use crate::values::fate::Fate;
+use crate::values::ledger::{Ledger, Tally};
+use crate::values::seq::SeqRange;
+
+/// How many rows may be settled and not yet deleted before a transaction is made for that alone. Deleting rides along
+/// with the next append; a few rows more than are in flight cost nothing but a resend after a crash.
+pub(super) const SETTLED_ROWS_MAX: usize = 8;
+
+/// What has been counted, and what of it a transaction still has to record.
+#[derive(Debug)]
+pub(super) struct Books {
+    total: Ledger,
+    fates: FateLog,
+    pub(super) unsaved: Unsaved,
+}
+
+/// Records for the next transaction.
+#[derive(Debug, Default)]
+pub(super) struct Unsaved {
+    pub(super) settle: Vec<(SettleRow, Tally)>,
+    pub(super) direct: Vec<DirectFate>,
+    pub(super) notes: BTreeMap<u64, AttemptNote>,
+    /// When the first of the records was made.
+    pub(super) since: Option<Instant>,
+}
+
+impl Unsaved {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.settle.is_empty() && self.direct.is_empty()
+    }
+
+    /// Adds a fate of points that were never stored. Neighbours of one fate are one record.
+    pub(super) fn add_direct(&mut self, next: DirectFate, now: Instant) {
+        self.since.get_or_insert(now);
+        if let Some(last) = self.direct.last_mut()
+            && last.fate == next.fate
+            && last.seqs.last + 1 == next.seqs.first
+            && last.quarantine.is_none()
+            && next.quarantine.is_none()
+        {
+            last.seqs.last = next.seqs.last;
+            last.bytes += next.bytes;
+            return;
+        }
+        self.direct.push(next);
+    }
+
+    pub(super) fn add_settled(&mut self, row: SettleRow, tally: Tally, now: Instant) {
+        self.since.get_or_insert(now);
+        self.notes.remove(&row.first_seq);
+        self.settle.push((row, tally));
+    }
+}
+
+impl Books {
+    pub(super) fn new(total: Ledger) -> Self {
+        Self { total, fates: FateLog::default(), unsaved: Unsaved::default() }
+    }
+
+    pub(super) const fn total(&self) -> &Ledger {
+        &self.total
+    }
+
+    pub(super) fn accept(&mut self, tally: Tally) {
+        self.total.accept(tally);
+    }
+
+    pub(super) fn settle(&mut self, seqs: SeqRange, tally: Tally, fate: Fate) {
+        self.total.settle(fate, tally);
+        self.fates.note(seqs, fate);
+    }
+
+    pub(super) fn fate_of(&self, number: u64) -> Option<Fate> {
+        self.fates.of(number)
+    }
+
+    /// Takes the fates the file has counted, together with those it has still to count. The file decides in two cases
+    /// only: what it evicted from its quarantine, and a transaction whose answer was lost.
+    pub(super) fn resync(&mut self, on_disk: &Ledger) {
+        let mut fates = on_disk.clone();
+        for record in &self.unsaved.direct {
+            fates.settle(record.fate, Tally::new(record.seqs.points(), record.bytes));
+        }
+        for (row, tally) in &self.unsaved.settle {
+            fates.settle(row.fate, *tally);
+        }
+        self.total.take_fates_of(&fates);
+    }
+}

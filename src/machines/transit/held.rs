@@ -1,0 +1,153 @@
+//! One batch on its way: from the queue, or from the spool, to its fate.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::machines::codec;
+use crate::machines::plan::RowId;
+use crate::machines::queue::Segment;
+use crate::values::batch::{Batch, Codec};
+use crate::values::ledger::Tally;
+use crate::values::seq::SeqRange;
+
+/// Who works on a batch: the number of a sender.
+pub(crate) type Holder = usize;
+
+/// A batch on its way, and how far it has come. It belongs to no actor; actors work on its key and on shared bytes.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// The numbers of its points. The first moves on when the oldest points are shed.
+    pub(super) seqs: SeqRange,
+    /// Bytes of its plain lines.
+    pub(super) raw_len: u64,
+    pub(super) content: Content,
+    /// Whether somebody is making a body of it.
+    pub(super) sealing: bool,
+    /// Its row in the spool, once stored.
+    pub(super) row: Option<RowId>,
+    /// Whether it is part of the transaction that is under way.
+    pub(super) saving: bool,
+    pub(super) leased: Option<Holder>,
+    /// When its oldest point was pushed; `None` if in an earlier life.
+    pub(super) oldest: Option<Instant>,
+    pub(super) attempts: u32,
+    pub(super) panics: u32,
+}
+
+/// What there is of a batch.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    /// Lines, as drained from the queue.
+    Lines(Arc<Segment>),
+    /// The finished batch.
+    Body(Batch),
+}
+
+impl Held {
+    pub(super) fn tally(&self) -> Tally {
+        Tally::new(self.seqs.points(), self.raw_len)
+    }
+
+    /// The finished batch, unless it has to be made first: from lines, or anew because some of its points were shed.
+    pub(super) fn batch(&self) -> Option<&Batch> {
+        match &self.content {
+            Content::Body(batch) if batch.seqs == self.seqs => Some(batch),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn is_volatile(&self) -> bool {
+        self.row.is_none()
+    }
+
+    /// Whether nobody has it in hand, so that its points may still be shed.
+    pub(super) const fn is_free(&self) -> bool {
+        self.leased.is_none() && !self.saving && self.row.is_none()
+    }
+
+    /// Gives up the oldest point. The body is made anew before it is used.
+    pub(super) fn shed_oldest(&mut self) -> (SeqRange, Tally) {
+        let bytes = self.raw_len / self.seqs.points();
+        let shed = SeqRange::starting_at(self.seqs.first, 1);
+        self.seqs.first += 1;
+        self.raw_len -= bytes;
+        (shed, Tally::new(1, bytes))
+    }
+}
+
+/// The work of making a body, to be done outside every lock.
+#[derive(Debug)]
+pub(crate) struct SealJob {
+    pub(crate) key: u64,
+    pub(super) content: Content,
+    pub(super) seqs: SeqRange,
+    pub(super) codec: Codec,
+    pub(super) created_ms: i64,
+}
+
+impl SealJob {
+    /// Makes the body: the bytes as they will be stored and posted.
+    pub(crate) fn run(&self) -> Result<Batch, codec::BodyError> {
+        match &self.content {
+            Content::Lines(segment) => self.seal(segment),
+            Content::Body(batch) => self.trim(batch),
+        }
+    }
+
+    fn seal(&self, segment: &Segment) -> Result<Batch, codec::BodyError> {
+        let lines = segment.lines_from(self.seqs.first);
+        Ok(Batch {
+            seqs: self.seqs,
+            destination: Arc::clone(segment.destination()),
+            codec: self.codec,
+            raw_len: lines.len() as u64,
+            span: segment.span(),
+            created_ms: self.created_ms,
+            body: codec::encode_body(self.codec, lines),
+        })
+    }
+
+    fn trim(&self, batch: &Batch) -> Result<Batch, codec::BodyError> {
+        let plain = codec::decode_body(batch.codec, batch.raw_len, &batch.body)?;
+        let skip = self.seqs.first - batch.seqs.first;
+        let start = nth_line_start(&plain, skip);
+        let lines = &plain[start..];
+        Ok(Batch {
+            seqs: self.seqs,
+            raw_len: lines.len() as u64,
+            body: codec::encode_body(batch.codec, lines),
+            ..batch.clone()
+        })
+    }
+}
+
+/// Where the line after `skip` lines begins. Lines are normalised, so a newline ends one unless it stands inside the
+/// quotes of a string field, and quotes open nothing before the first unescaped space.
+fn nth_line_start(lines: &[u8], skip: u64) -> usize {
+    let (mut at, mut left) = (0, skip);
+    let (mut in_fields, mut in_string) = (false, false);
+    while left > 0 && at < lines.len() {
+        match lines[at] {
+            b'\\' => at += 1,
+            b'"' if in_fields => in_string = !in_string,
+            b' ' => in_fields = true,
+            b'\n' if !in_string => (left, in_fields) = (left - 1, false),
+            _ => {}
+        }
+        at += 1;
+    }
+    at.min(lines.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_as_points_not_as_newlines() {
+        let lines = b"m\\ \"x v=\"a\nb\\\"\nc\" 1\nm v=2 2\nm v=\"\\\\\" 3\n";
+        let starts: Vec<_> = (0..=4).map(|skip| nth_line_start(lines, skip)).collect();
+        let second = lines.windows(5).position(|w| w == b"m v=2").unwrap();
+        assert_eq!(starts, [0, second, second + 8, lines.len(), lines.len()]);
+    }
+}

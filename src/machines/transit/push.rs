@@ -1,0 +1,132 @@
+//! The way in: a point is numbered, counted and appended; when there is no room, the oldest leave.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::Transit;
+use crate::machines::plan::DirectFate;
+use crate::machines::queue::{EncodedLine, Milestone};
+use crate::values::batch::Destination;
+use crate::values::config::WhenFull;
+use crate::values::fate::{Fate, ShedReason};
+use crate::values::ledger::Tally;
+use crate::values::seq::SeqRange;
+
+/// A point is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pushed {
+    pub(crate) number: u64,
+    /// Whether the batcher has something new to look at.
+    pub(crate) wake: bool,
+}
+
+/// Why a point is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PushRefusal {
+    /// No room, and the policy is to refuse.
+    Full,
+    /// The line alone is larger than the queue may be.
+    TooLarge,
+    Stopped,
+}
+
+const QUEUE_FULL: Fate = Fate::Shed(ShedReason::QueueFull);
+
+impl Transit {
+    /// Accepts one encoded point. `now` is asked only when a segment is opened or a point is lost.
+    pub(crate) fn push(
+        &mut self,
+        line: EncodedLine<'_>,
+        destination: &Arc<Destination>,
+        now: impl Fn() -> Instant,
+    ) -> Result<Pushed, PushRefusal> {
+        if self.stopped {
+            return Err(PushRefusal::Stopped);
+        }
+        let size = line.bytes.len() as u64;
+        if !self.has_room(size) && !self.make_room(size, &now)? {
+            return Ok(self.accept_and_shed(size, &now));
+        }
+        let number = self.next_seq;
+        self.next_seq += 1;
+        self.books.accept(Tally::new(1, size));
+        let milestone = self.queue.append(number, line, destination, self.terms.segment, now);
+        Ok(Pushed { number, wake: milestone != Milestone::None })
+    }
+
+    /// Counts a point that was refused before it came here.
+    pub(crate) const fn count_refused(&mut self, points: u64) {
+        self.counters.refused += points;
+    }
+
+    /// Whether a point of average size would be accepted without pushing another out.
+    pub(crate) fn has_room(&self, size: u64) -> bool {
+        let queued = self.queue.held();
+        queued.points + self.volatile.points < self.terms.points_max
+            && queued.bytes + self.volatile.bytes + size <= self.terms.bytes_max
+    }
+
+    /// Makes room for a new point, or says that it is the new point that goes.
+    fn make_room(&mut self, size: u64, now: &impl Fn() -> Instant) -> Result<bool, PushRefusal> {
+        if size > self.terms.bytes_max {
+            return Err(PushRefusal::TooLarge);
+        }
+        match self.terms.when_full {
+            WhenFull::Refuse => Err(PushRefusal::Full),
+            WhenFull::DropNewest => Ok(false),
+            WhenFull::DropOldest => {
+                let now = now();
+                while !self.has_room(size) {
+                    if !self.shed_oldest(now) {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    fn accept_and_shed(&mut self, size: u64, now: &impl Fn() -> Instant) -> Pushed {
+        let number = self.next_seq;
+        self.next_seq += 1;
+        let tally = Tally::new(1, size);
+        self.books.accept(tally);
+        self.shed(SeqRange::starting_at(number, 1), tally, now());
+        Pushed { number, wake: false }
+    }
+
+    /// Sheds the oldest point nobody has in hand; `false` if there is none. What is being sent or stored just now
+    /// cannot be taken back.
+    fn shed_oldest(&mut self, now: Instant) -> bool {
+        let oldest_free = self.window.iter_mut().find(|(_, held)| held.is_free());
+        let Some((&key, held)) = oldest_free else {
+            let Some((number, tally)) = self.queue.drop_oldest() else { return false };
+            self.shed(SeqRange::starting_at(number, 1), tally, now);
+            return true;
+        };
+        let (seqs, tally) = if held.seqs.points() > 1 {
+            let shed = held.shed_oldest();
+            self.uncount(true, shed.1);
+            shed
+        } else {
+            let whole = (held.seqs, held.tally());
+            self.remove(key);
+            whole
+        };
+        self.shed(seqs, tally, now);
+        true
+    }
+
+    fn shed(&mut self, seqs: SeqRange, tally: Tally, now: Instant) {
+        self.note_fate(seqs, tally, QUEUE_FULL);
+        self.record_direct(DirectFate { seqs, bytes: tally.bytes, fate: QUEUE_FULL, quarantine: None }, now);
+        self.pass_marks();
+    }
+
+    /// Leaves a record of points that met their fate without ever having been stored.
+    pub(super) fn record_direct(&mut self, fate: DirectFate, now: Instant) {
+        if self.terms.loss_window.is_some() {
+            self.books.unsaved.add_direct(fate, now);
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! From memory to the spool and back: what the next transaction holds, what it did, what is read back.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::books::{SETTLED_ROWS_MAX, Unsaved};
+use super::held::{Content, Held};
+use super::{News, Transit};
+use crate::machines::plan::{
+    AttemptNote, Backlog, CommitPlan, Committed, DirectFate, Evicted, Quarantined, ReadBatch, RowId, SettleRow,
+};
+use crate::values::batch::Batch;
+use crate::values::fate::Fate;
+use crate::values::ledger::{Ledger, Tally};
+
+/// Batches in one transaction at the most. Grouping more gains nothing measurable and holds up the acks behind it.
+const APPENDS_MAX: usize = 16;
+
+/// When memory is filled to one part in this many, the server does not keep up: batches go to the spool whatever is left
+/// of the loss window, so that nothing slides while the disk is idle.
+const PRESSURE: u64 = 4;
+
+/// A spool that was full is tried again after this time, or as soon as a row is settled.
+const FULL_RETRY: Duration = Duration::from_secs(1);
+
+/// Stored batches kept in memory for the senders. Two would do for one request at a time; the rest hides a slow read.
+const WINDOW_ROWS_MAX: usize = 8;
+
+/// With fewer stored batches than this in memory the next are read.
+const WINDOW_ROWS_MIN: usize = 4;
+
+/// Settled rows wait this long for an append to ride along with.
+const SETTLED_LINGER: Duration = Duration::from_millis(100);
+
+/// What a spool said when it was opened.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Opened {
+    /// The first number this life may give.
+    pub(crate) seq_next: u64,
+    /// The number of the last transaction in the file.
+    pub(crate) commit_number: u64,
+    pub(crate) backlog: Backlog,
+    pub(crate) ledger: Ledger,
+    pub(crate) refused: u64,
+}
+
+impl Opened {
+    /// The beginning of a life without a spool.
+    pub(crate) fn in_memory() -> Self {
+        Self { seq_next: 1, ..Self::default() }
+    }
+}
+
+/// A request to read rows back, the oldest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReadRequest {
+    /// Rows whose first number is above this.
+    pub(crate) after: u64,
+    pub(crate) rows_max: usize,
+}
+
+/// The transaction that is under way.
+#[derive(Debug)]
+pub(super) struct Saving {
+    plan: CommitPlan,
+    settled_tallies: Vec<Tally>,
+    keys: Vec<u64>,
+    /// Batches of `keys` that met their fate meanwhile.
+    settled: BTreeMap<u64, Settled>,
+}
+
+/// A batch that met its fate while it was being stored: what has to be recorded depends on whether it was.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) held: Held,
+    pub(super) fate: Fate,
+    pub(super) status: Option<u16>,
+    pub(super) words: Option<String>,
+}
+
+impl Transit {
+    /// The next transaction, if one is due and none is under way. `force` makes one of whatever there is.
+    pub(crate) fn plan_commit(&mut self, force: bool, stamp_last: Option<i64>, now: Instant) -> Option<CommitPlan> {
+        let window = self.terms.loss_window?;
+        if self.saving.is_some() {
+            return None;
+        }
+        let keys = self.due_appends(window, now);
+        let records_due = force || self.records_due_at().is_some_and(|at| at <= now);
+        if keys.is_empty() && !(records_due && !self.books.unsaved.is_empty()) {
+            return None;
+        }
+        let plan = self.make_plan(keys, stamp_last);
+        self.counters.commits += 1;
+        Some(plan)
+    }
+
+    /// When a transaction falls due, if nothing else happens before.
+    pub(crate) fn next_commit_at(&self) -> Option<Instant> {
+        let window = self.terms.loss_window?;
+        if self.saving.is_some() {
+            return None;
+        }
+        let first = self.window.values().find(|held| held.is_volatile()).filter(|held| held.batch().is_some());
+        let aged = first.and_then(|held| held.oldest).map(|oldest| oldest + save_after(window));
+        let append = aged.map(|at| self.append_not_before.map_or(at, |full| at.max(full)));
+        [append, self.records_due_at()].into_iter().flatten().min()
+    }
+
+    /// Whether a transaction is under way or something still has to be recorded.
+    pub(crate) fn has_unsaved(&self) -> bool {
+        self.terms.loss_window.is_some() && (self.saving.is_some() || !self.books.unsaved.is_empty())
+    }
+
+    /// The transaction under way happened, and did this.
+    pub(crate) fn committed(&mut self, outcome: &Committed, now: Instant) {
+        let Some(saving) = self.saving.take() else { return };
+        self.commit_number = saving.plan.number;
+        let stored = outcome.appended.len();
+        let is_full = stored < saving.keys.len();
+        for (key, row) in saving.keys.iter().zip(&outcome.appended) {
+            self.stored(*key, *row);
+        }
+        for key in &saving.keys[stored.min(saving.keys.len())..] {
+            self.not_stored(*key);
+        }
+        let rows: BTreeMap<u64, RowId> = saving.keys.iter().copied().zip(outcome.appended.iter().copied()).collect();
+        for (key, settled) in saving.settled {
+            self.record_settled(settled, rows.get(&key).copied(), now);
+        }
+        for evicted in &outcome.evicted {
+            self.evicted(evicted);
+        }
+        self.note_room(is_full, now);
+        self.beyond = self.rows_unaccounted_for(outcome.backlog);
+        self.books.resync(&outcome.ledger);
+        self.pass_marks();
+    }
+
+    /// The transaction under way did not happen: all of it is to be done again.
+    pub(crate) fn commit_failed(&mut self, now: Instant) {
+        let Some(saving) = self.saving.take() else { return };
+        for key in &saving.keys {
+            self.not_stored(*key);
+        }
+        for (_, settled) in saving.settled {
+            self.record_settled(settled, None, now);
+        }
+        let later = std::mem::take(&mut self.books.unsaved);
+        let unsaved = &mut self.books.unsaved;
+        unsaved.since = Some(now);
+        unsaved.settle = saving.plan.settle.into_iter().zip(saving.settled_tallies).chain(later.settle).collect();
+        unsaved.direct = saving.plan.direct;
+        for fate in later.direct {
+            unsaved.add_direct(fate, now);
+        }
+        unsaved.notes = saving.plan.attempts.into_iter().map(|note| (note.first_seq, note)).collect();
+        unsaved.notes.extend(later.notes);
+    }
+
+    /// The spool was opened anew: after a panic, an I/O error, a repair. Whether the transaction under way happened is
+    /// told by its number; `find` says which row a batch has, if any.
+    pub(crate) fn reopened(&mut self, opened: &Opened, mut find: impl FnMut(u64) -> Option<RowId>, now: Instant) {
+        let happened = self.saving.as_ref().is_some_and(|saving| saving.plan.number == opened.commit_number);
+        if happened {
+            let keys = self.saving.as_ref().map(|saving| saving.keys.clone()).unwrap_or_default();
+            let appended = keys.iter().map_while(|key| find(*key)).collect();
+            let outcome =
+                Committed { appended, backlog: opened.backlog, ledger: opened.ledger.clone(), ..Committed::default() };
+            self.committed(&outcome, now);
+        } else {
+            self.commit_failed(now);
+        }
+        self.commit_number = opened.commit_number;
+        self.match_rows(&mut find);
+        self.beyond = self.rows_unaccounted_for(opened.backlog);
+        self.books.resync(&opened.ledger);
+        self.pass_marks();
+    }
+
+    /// What to read back, if the window has room.
+    pub(crate) fn wants_read(&self) -> Option<ReadRequest> {
+        let rows = self.window.values().filter(|held| !held.is_volatile()).count();
+        (self.beyond.batches > 0 && rows < WINDOW_ROWS_MIN)
+            .then(|| ReadRequest { after: self.read_to, rows_max: WINDOW_ROWS_MAX - rows })
+    }
+
+    /// Rows were read back.
+    pub(crate) fn read_back(&mut self, rows: Vec<ReadBatch>, now: Instant) {
+        if rows.is_empty() {
+            // The sums say there are rows and there are none: nothing is left to wait for.
+            self.beyond = Backlog::default();
+        }
+        for read in rows {
+            self.counters.rows_read += 1;
+            match read.batch {
+                Ok(ref batch) => {
+                    let batch = batch.clone();
+                    self.take_from_beyond(batch.points(), batch.body.len() as u64);
+                    self.read_to = batch.seqs.first;
+                    self.insert(batch.seqs.first, held_from(&read, batch));
+                }
+                Err(damaged) => {
+                    let tally = Tally::new(damaged.seqs.points(), damaged.bytes);
+                    self.take_from_beyond(tally.points, 0);
+                    self.read_to = damaged.seqs.first;
+                    self.note_fate(damaged.seqs, tally, Fate::Damaged);
+                    let row = settle_row(read.row, damaged.seqs.first, Fate::Damaged);
+                    self.books.unsaved.add_settled(row, tally, now);
+                }
+            }
+        }
+        self.pass_marks();
+    }
+
+    /// How long the oldest point has been only in memory.
+    pub(crate) fn volatile_age(&self, now: Instant) -> Option<Duration> {
+        let windowed = self.window.values().find(|held| held.is_volatile()).and_then(|held| held.oldest);
+        windowed.or_else(|| self.queue.opened()).map(|oldest| now.saturating_duration_since(oldest))
+    }
+
+    /// Which volatile batches the next transaction stores: always the oldest, in order, up to the first that is
+    /// neither due nor ready.
+    fn due_appends(&self, window: Duration, now: Instant) -> Vec<u64> {
+        let full = self.append_not_before.is_some_and(|at| now < at);
+        if full && self.books.unsaved.settle.is_empty() {
+            return Vec::new();
+        }
+        let in_order = self.window.iter().filter(|(_, held)| held.is_volatile());
+        let everything = self.must_spool(window);
+        in_order
+            .take_while(|(_, held)| {
+                let aged = held.oldest.is_some_and(|oldest| oldest + save_after(window) <= now);
+                let asked = held.seqs.first <= self.commit_mark;
+                (everything || aged || asked) && held.batch().is_some()
+            })
+            .map(|(key, _)| *key)
+            .take(APPENDS_MAX)
+            .collect()
+    }
+
+    /// Whether new batches go to the spool without waiting for the end of the window: because there is no window,
+    /// because rows are in the spool, because an attempt has failed, or because the server does not keep up.
+    fn must_spool(&self, window: Duration) -> bool {
+        let Tally { points, bytes, .. } = self.queue.held();
+        let pressed = (points + self.volatile.points) * PRESSURE > self.terms.points_max
+            || (bytes + self.volatile.bytes) * PRESSURE > self.terms.bytes_max;
+        window.is_zero()
+            || pressed
+            || self.beyond.batches > 0
+            || self.window.values().any(|held| !held.is_volatile() || held.attempts > 0)
+    }
+
+    fn records_due_at(&self) -> Option<Instant> {
+        let unsaved = &self.books.unsaved;
+        let since = unsaved.since.filter(|_| !unsaved.is_empty())?;
+        let wait = if unsaved.settle.is_empty() {
+            self.terms.ledger_interval
+        } else if unsaved.settle.len() >= SETTLED_ROWS_MAX {
+            Duration::ZERO
+        } else {
+            SETTLED_LINGER.min(self.terms.ledger_interval)
+        };
+        Some(since + wait)
+    }
+
+    fn make_plan(&mut self, keys: Vec<u64>, stamp_last: Option<i64>) -> CommitPlan {
+        let Unsaved { settle, direct, notes, .. } = std::mem::take(&mut self.books.unsaved);
+        let mut appends = Vec::with_capacity(keys.len());
+        for key in &keys {
+            if let Some(held) = self.window.get_mut(key) {
+                held.saving = true;
+                appends.extend(held.batch().cloned());
+            }
+        }
+        let leased = |held: &&Held| held.leased.is_some() && !held.is_volatile();
+        let (settle, settled_tallies) = settle.into_iter().unzip();
+        let plan = CommitPlan {
+            number: self.commit_number + 1,
+            appends,
+            settle,
+            direct,
+            attempts: notes.into_values().collect(),
+            leased: self.window.values().filter(leased).map(|held| held.seqs.first).collect(),
+            stamp_last,
+            refused: self.counters.refused,
+        };
+        self.saving = Some(Saving { plan: plan.clone(), settled_tallies, keys, settled: BTreeMap::new() });
+        plan
+    }
+
+    fn stored(&mut self, key: u64, row: RowId) {
+        self.counters.rows_stored += 1;
+        let Some(mut held) = self.remove(key) else { return };
+        held.saving = false;
+        held.row = Some(row);
+        self.waiters.stored(held.seqs, self.durable());
+        // What is being sent stays, and so does all before it: rows beyond are newer than every row in the window.
+        let rows = self.window.values().filter(|held| !held.is_volatile()).count();
+        let in_hand = held.leased.is_some() || self.window.range(key..).any(|(_, later)| later.leased.is_some());
+        let stays = self.beyond.batches == 0 && (rows < WINDOW_ROWS_MAX || in_hand);
+        if stays {
+            self.read_to = self.read_to.max(key);
+            self.insert(key, held);
+        } else {
+            self.beyond.batches += 1;
+            self.beyond.points += held.seqs.points();
+            self.beyond.bytes += held.batch().map_or(0, |batch| batch.body.len() as u64);
+        }
+    }
+
+    fn not_stored(&mut self, key: u64) {
+        if let Some(held) = self.window.get_mut(&key) {
+            held.saving = false;
+        }
+    }
+
+    /// The fate of a batch that was being stored when it met it.
+    fn record_settled(&mut self, settled: Settled, row: Option<RowId>, now: Instant) {
+        let Settled { held, fate, status, words } = settled;
+        match row {
+            Some(row) => {
+                let row = SettleRow { row, first_seq: held.seqs.first, fate, status, words };
+                let tally = held.tally();
+                self.books.unsaved.add_settled(row, tally, now);
+            }
+            None => self.record_unstored(&held, fate, status, words, now),
+        }
+    }
+
+    /// The fate of a batch that has no row.
+    pub(super) fn record_unstored(
+        &mut self,
+        held: &Held,
+        fate: Fate,
+        status: Option<u16>,
+        words: Option<String>,
+        now: Instant,
+    ) {
+        let quarantine = match fate {
+            Fate::Quarantined(_) => held.batch().cloned().map(|batch| Quarantined { batch, status, words }),
+            _ => None,
+        };
+        self.record_direct(DirectFate { seqs: held.seqs, bytes: held.raw_len, fate, quarantine }, now);
+    }
+
+    /// Keeps a batch that meets its fate while it is being stored until it is known whether it was.
+    pub(super) fn settle_when_saved(&mut self, key: u64, settled: Settled) {
+        if let Some(saving) = &mut self.saving {
+            saving.settled.insert(key, settled);
+        }
+    }
+
+    /// Leaves a note about a stored batch, to be written with whatever is written next.
+    pub(super) fn note_attempt(&mut self, note: AttemptNote) {
+        self.books.unsaved.notes.insert(note.first_seq, note);
+    }
+
+    fn evicted(&mut self, evicted: &Evicted) {
+        match self.window.get(&evicted.seqs.first) {
+            Some(held) if !held.is_volatile() => {
+                self.remove(evicted.seqs.first);
+            }
+            _ => self.take_from_beyond(evicted.seqs.points(), 0),
+        }
+        self.note_fate(evicted.seqs, evicted.tally, evicted.fate);
+    }
+
+    /// Whether the transaction under way may be dropping rows to make room.
+    pub(super) fn may_be_evicting(&self) -> bool {
+        let Some(saving) = &self.saving else { return false };
+        let appends: u64 = saving.plan.appends.iter().map(|batch| batch.body.len() as u64).sum();
+        let stored = self.window.values().filter(|held| !held.is_volatile()).filter_map(Held::batch);
+        let bytes = stored.fold(self.beyond.bytes + appends, |sum, batch| sum + batch.body.len() as u64);
+        bytes >= self.terms.spool_bytes_max / 2
+    }
+
+    fn note_room(&mut self, full: bool, now: Instant) {
+        self.append_not_before = full.then(|| now + FULL_RETRY);
+        if full != self.spool_is_full {
+            self.spool_is_full = full;
+            self.news.push(if full { News::SpoolFull } else { News::SpoolHasRoom });
+        }
+    }
+
+    /// After a reopening: a batch whose row is gone is stored afresh, one whose row is there has it.
+    fn match_rows(&mut self, find: &mut impl FnMut(u64) -> Option<RowId>) {
+        let keys: Vec<u64> = self.window.keys().copied().collect();
+        for key in keys {
+            let Some(mut held) = self.remove(key) else { continue };
+            held.row = match held.row {
+                Some(_) => find(held.seqs.first),
+                None => None,
+            };
+            self.insert(key, held);
+        }
+    }
+
+    /// Of the rows in the file: those that are neither in the window nor settled and about to be deleted.
+    fn rows_unaccounted_for(&self, backlog: Backlog) -> Backlog {
+        let stored = self.window.values().filter(|held| !held.is_volatile());
+        let known = stored.fold((0, 0, 0), |(rows, points, bytes), held| {
+            let body = held.batch().map_or(0, |batch| batch.body.len() as u64);
+            (rows + 1, points + held.seqs.points(), bytes + body)
+        });
+        let settled = &self.books.unsaved.settle;
+        let settled_points: u64 = settled.iter().map(|(_, tally)| tally.points).sum();
+        Backlog {
+            batches: backlog.batches.saturating_sub(known.0 + settled.len() as u64),
+            points: backlog.points.saturating_sub(known.1 + settled_points),
+            bytes: backlog.bytes.saturating_sub(known.2),
+        }
+    }
+
+    fn take_from_beyond(&mut self, points: u64, bytes: u64) {
+        self.beyond.batches = self.beyond.batches.saturating_sub(1);
+        self.beyond.points = self.beyond.points.saturating_sub(points);
+        self.beyond.bytes = self.beyond.bytes.saturating_sub(bytes);
+    }
+}
+
+/// A batch is stored when three quarters of its window have passed: the rest is for the transaction itself.
+fn save_after(window: Duration) -> Duration {
+    window / 4 * 3
+}
+
+fn held_from(read: &ReadBatch, batch: Batch) -> Held {
+    Held {
+        seqs: batch.seqs,
+        raw_len: batch.raw_len,
+        content: Content::Body(batch),
+        sealing: false,
+        row: Some(read.row),
+        saving: false,
+        leased: None,
+        oldest: None,
+        attempts: read.attempts,
+        panics: read.panics,
+    }
+}
+
+pub(super) fn settle_row(row: RowId, first_seq: u64, fate: Fate) -> SettleRow {
+    SettleRow { row, first_seq, fate, status: None, words: None }
+}

@@ -1,0 +1,50 @@
+//! One look at everything, under one lock.
+
+use std::time::{Duration, Instant};
+
+use super::{Counters, Transit};
+use crate::machines::plan::Backlog;
+use crate::machines::verdict::TroubleKind;
+use crate::values::ledger::{Ledger, Tally};
+
+/// What there was at one moment.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) ledger: Ledger,
+    pub(crate) queued: Tally,
+    /// Sealed, and only in memory.
+    pub(crate) volatile: Tally,
+    pub(crate) spooled: Backlog,
+    pub(crate) volatile_age: Option<Duration>,
+    pub(crate) in_flight: usize,
+    pub(crate) trouble: Option<(TroubleKind, String)>,
+    pub(crate) failures: u64,
+    pub(crate) spool_is_full: bool,
+    pub(crate) stopped: bool,
+    pub(crate) counters: Counters,
+}
+
+impl Transit {
+    pub(crate) fn snapshot(&self, now: Instant) -> Snapshot {
+        let stored = self.window.values().filter(|held| !held.is_volatile());
+        let mut spooled = self.beyond;
+        for held in stored {
+            spooled.batches += 1;
+            spooled.points += held.seqs.points();
+            spooled.bytes += held.batch().map_or(0, |batch| batch.body.len() as u64);
+        }
+        Snapshot {
+            ledger: self.books.total().clone(),
+            queued: self.queue.held(),
+            volatile: self.volatile,
+            spooled,
+            volatile_age: self.volatile_age(now),
+            in_flight: self.in_flight(),
+            trouble: self.link.trouble().map(|(kind, words)| (kind, words.to_owned())),
+            failures: self.link.failures_total(),
+            spool_is_full: self.spool_is_full,
+            stopped: self.stopped,
+            counters: self.counters,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! stub until merge
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LineRules {}
