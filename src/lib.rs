@@ -5,8 +5,11 @@ compile_error!("influx-spool survives panics by unwinding: build with `panic = \
 
 mod failpoint;
 mod machines;
+#[allow(dead_code, reason = "until the store uses all of it")]
+mod spool;
 mod values;
 
+pub use spool::{Backlog, QuarantineSize, SalvageReport, SpoolError, SpoolErrorKind, SpoolFull, SyncMode};
 pub use values::batch::{Api, Codec, Consistency, Destination, TimeSpan};
 pub use values::fate::{Durability, Fate, QuarantineReason, ShedReason, Standing};
 pub use values::ledger::{Ledger, Tally};
