@@ -80,6 +80,14 @@ impl Ledger {
         self.fates = other.fates;
     }
 
+    /// Moves what had met one fate to another, as when a quarantined batch is given up.
+    pub(crate) fn resettle(&mut self, from: Fate, to: Fate, tally: Tally) {
+        let before = &mut self.fates[index(from)];
+        before.points = before.points.saturating_sub(tally.points);
+        before.bytes = before.bytes.saturating_sub(tally.bytes);
+        self.settle(to, tally);
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.accepted += other.accepted;
         for (mine, theirs) in self.fates.iter_mut().zip(other.fates) {

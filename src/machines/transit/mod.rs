@@ -53,7 +53,7 @@ use self::books::Books;
 use self::held::Held;
 use self::save::Saving;
 use super::link::{Link, LinkNews};
-use super::plan::Backlog;
+use super::plan::{Backlog, Withheld};
 use super::queue::{SegmentLimits, SlidingQueue};
 use super::waiters::{Answers, Until, Waiters};
 use crate::values::batch::Codec;
@@ -92,8 +92,8 @@ pub(crate) enum News {
     Quarantined { seqs: SeqRange, reason: QuarantineReason, status: Option<u16>, words: String },
     /// Points were lost since the last time this was said; how many is in the ledger.
     Losing,
-    SpoolFull,
-    SpoolHasRoom,
+    /// The spool has no room for more, and why; or has room again.
+    SpoolRoom(Option<Withheld>),
 }
 
 /// See the [module's documentation](self).
@@ -110,6 +110,8 @@ pub(crate) struct Transit {
     /// Of the window: what has one.
     stored: Tally,
     beyond: Backlog,
+    /// Of the rows beyond: those read and found damaged, which stay counted until they are deleted.
+    damaged_rows: u64,
     /// Rows up to this first number are in the window, or settled.
     read_to: u64,
     books: Books,
@@ -118,7 +120,7 @@ pub(crate) struct Transit {
     /// Batches up to this number are to be sealed, or stored, without waiting any longer.
     seal_mark: u64,
     commit_mark: u64,
-    spool_is_full: bool,
+    withheld: Option<Withheld>,
     append_not_before: Option<Instant>,
     stopped: bool,
     link: Link,
@@ -152,13 +154,14 @@ impl Transit {
             volatile: Tally::default(),
             stored: Tally::default(),
             beyond: opened.backlog,
+            damaged_rows: 0,
             read_to: 0,
             books: Books::new(opened.ledger.clone()),
             saving: None,
             commit_number: opened.commit_number,
             seal_mark: 0,
             commit_mark: 0,
-            spool_is_full: false,
+            withheld: None,
             append_not_before: None,
             stopped: false,
             link: Link::new(terms.backoff_min, terms.backoff_max),

@@ -7,7 +7,7 @@ use super::books::{SETTLED_ROWS_MAX, Unsaved};
 use super::held::{Content, Held};
 use super::{News, Transit};
 use crate::machines::plan::{
-    AttemptNote, Backlog, CommitPlan, Committed, DirectFate, Evicted, Quarantined, ReadBatch, RowId, SettleRow,
+    AttemptNote, Backlog, CommitPlan, Committed, DirectFate, Evicted, Quarantined, ReadBatch, RowId, SettleRow, Withheld,
 };
 use crate::values::batch::Batch;
 use crate::values::fate::Fate;
@@ -117,7 +117,6 @@ impl Transit {
         let Some(saving) = self.saving.take() else { return };
         self.commit_number = saving.plan.number;
         let stored = outcome.appended.len();
-        let is_full = stored < saving.keys.len();
         for (key, row) in saving.keys.iter().zip(&outcome.appended) {
             self.stored(*key, *row);
         }
@@ -131,7 +130,8 @@ impl Transit {
         for evicted in &outcome.evicted {
             self.evicted(evicted);
         }
-        self.note_room(is_full, now);
+        self.note_room(outcome.withheld, now);
+        self.damaged_rows = 0;
         self.beyond = self.rows_unaccounted_for(outcome.backlog);
         self.books.resync(&outcome.ledger);
         self.pass_marks();
@@ -181,7 +181,7 @@ impl Transit {
     /// What to read back, if the window has room.
     pub(crate) fn wants_read(&self) -> Option<ReadRequest> {
         let rows = self.window.values().filter(|held| !held.is_volatile()).count();
-        (self.beyond.batches > 0 && rows < WINDOW_ROWS_MIN)
+        (self.beyond.batches > self.damaged_rows && rows < WINDOW_ROWS_MIN)
             .then(|| ReadRequest { after: self.read_to, rows_max: WINDOW_ROWS_MAX - rows })
     }
 
@@ -196,17 +196,20 @@ impl Transit {
             match read.batch {
                 Ok(ref batch) => {
                     let batch = batch.clone();
-                    self.take_from_beyond(batch.points(), batch.body.len() as u64);
+                    self.beyond.remove(Tally::new(batch.points(), batch.raw_len));
                     self.read_to = batch.seqs.first;
                     self.insert(batch.seqs.first, held_from(&read, batch));
                 }
                 Err(damaged) => {
-                    let tally = Tally::new(damaged.seqs.points(), damaged.bytes);
-                    self.take_from_beyond(tally.points, 0);
-                    self.read_to = damaged.seqs.first;
-                    self.note_fate(damaged.seqs, tally, Fate::Damaged);
-                    let row = settle_row(read.row, damaged.seqs.first, Fate::Damaged);
-                    self.books.unsaved.add_settled(row, tally, now);
+                    // What it held is known when the transaction that deletes it has compared the sums. Until then
+                    // it counts as pending.
+                    self.damaged_rows += 1;
+                    self.read_to = read.first_seq;
+                    let row = settle_row(read.row, read.first_seq, Fate::Damaged);
+                    self.books.unsaved.add_settled(row, Tally::default(), now);
+                    if let Some(seqs) = damaged.seqs {
+                        self.note_fate(seqs, Tally::default(), Fate::Damaged);
+                    }
                 }
             }
         }
@@ -283,6 +286,7 @@ impl Transit {
             attempts: notes.into_values().collect(),
             leased: self.window.values().filter(leased).map(|held| held.seqs.first).collect(),
             stamp_last,
+            seq_end: None,
             refused: self.counters.refused,
         };
         self.saving = Some(Saving { plan: plan.clone(), settled_tallies, keys, settled: BTreeMap::new() });
@@ -303,9 +307,7 @@ impl Transit {
             self.read_to = self.read_to.max(key);
             self.insert(key, held);
         } else {
-            self.beyond.batches += 1;
-            self.beyond.points += held.seqs.points();
-            self.beyond.bytes += held.batch().map_or(0, |batch| batch.body.len() as u64);
+            self.beyond.add(held.tally());
         }
     }
 
@@ -361,7 +363,7 @@ impl Transit {
             Some(held) if !held.is_volatile() => {
                 self.remove(evicted.seqs.first);
             }
-            _ => self.take_from_beyond(evicted.seqs.points(), 0),
+            _ => self.beyond.remove(evicted.tally),
         }
         self.note_fate(evicted.seqs, evicted.tally, evicted.fate);
     }
@@ -369,17 +371,16 @@ impl Transit {
     /// Whether the transaction under way may be dropping rows to make room.
     pub(super) fn may_be_evicting(&self) -> bool {
         let Some(saving) = &self.saving else { return false };
-        let appends: u64 = saving.plan.appends.iter().map(|batch| batch.body.len() as u64).sum();
-        let stored = self.window.values().filter(|held| !held.is_volatile()).filter_map(Held::batch);
-        let bytes = stored.fold(self.beyond.bytes + appends, |sum, batch| sum + batch.body.len() as u64);
-        bytes >= self.terms.spool_bytes_max / 2
+        // Plain bytes: more than the file holds if bodies are compressed, which only makes this more careful.
+        let appends: u64 = saving.plan.appends.iter().map(|batch| batch.raw_len).sum();
+        self.beyond.bytes + self.stored.bytes + appends >= self.terms.spool_bytes_max / 2
     }
 
-    fn note_room(&mut self, full: bool, now: Instant) {
-        self.append_not_before = full.then(|| now + FULL_RETRY);
-        if full != self.spool_is_full {
-            self.spool_is_full = full;
-            self.news.push(if full { News::SpoolFull } else { News::SpoolHasRoom });
+    fn note_room(&mut self, withheld: Option<Withheld>, now: Instant) {
+        self.append_not_before = withheld.map(|_| now + FULL_RETRY);
+        if withheld != self.withheld {
+            self.withheld = withheld;
+            self.news.push(News::SpoolRoom(withheld));
         }
     }
 
@@ -397,25 +398,16 @@ impl Transit {
     }
 
     /// Of the rows in the file: those that are neither in the window nor settled and about to be deleted.
-    fn rows_unaccounted_for(&self, backlog: Backlog) -> Backlog {
-        let stored = self.window.values().filter(|held| !held.is_volatile());
-        let known = stored.fold((0, 0, 0), |(rows, points, bytes), held| {
-            let body = held.batch().map_or(0, |batch| batch.body.len() as u64);
-            (rows + 1, points + held.seqs.points(), bytes + body)
-        });
-        let settled = &self.books.unsaved.settle;
-        let settled_points: u64 = settled.iter().map(|(_, tally)| tally.points).sum();
-        Backlog {
-            batches: backlog.batches.saturating_sub(known.0 + settled.len() as u64),
-            points: backlog.points.saturating_sub(known.1 + settled_points),
-            bytes: backlog.bytes.saturating_sub(known.2),
+    fn rows_unaccounted_for(&self, mut backlog: Backlog) -> Backlog {
+        for held in self.window.values().filter(|held| !held.is_volatile()) {
+            backlog.remove(held.tally());
         }
-    }
-
-    fn take_from_beyond(&mut self, points: u64, bytes: u64) {
-        self.beyond.batches = self.beyond.batches.saturating_sub(1);
-        self.beyond.points = self.beyond.points.saturating_sub(points);
-        self.beyond.bytes = self.beyond.bytes.saturating_sub(bytes);
+        for (row, tally) in &self.books.unsaved.settle {
+            if row.fate != Fate::Damaged {
+                backlog.remove(*tally);
+            }
+        }
+        backlog
     }
 }
 

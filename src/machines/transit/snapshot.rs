@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Counters, Transit};
-use crate::machines::plan::Backlog;
+use crate::machines::plan::{Backlog, Withheld};
 use crate::machines::verdict::TroubleKind;
 use crate::values::ledger::{Ledger, Tally};
 
@@ -19,7 +19,7 @@ pub(crate) struct Snapshot {
     pub(crate) in_flight: usize,
     pub(crate) trouble: Option<(TroubleKind, String)>,
     pub(crate) failures: u64,
-    pub(crate) spool_is_full: bool,
+    pub(crate) withheld: Option<Withheld>,
     pub(crate) stopped: bool,
     pub(crate) counters: Counters,
 }
@@ -29,9 +29,7 @@ impl Transit {
         let stored = self.window.values().filter(|held| !held.is_volatile());
         let mut spooled = self.beyond;
         for held in stored {
-            spooled.batches += 1;
-            spooled.points += held.seqs.points();
-            spooled.bytes += held.batch().map_or(0, |batch| batch.body.len() as u64);
+            spooled.add(held.tally());
         }
         Snapshot {
             ledger: self.books.total().clone(),
@@ -42,7 +40,7 @@ impl Transit {
             in_flight: self.in_flight(),
             trouble: self.link.trouble().map(|(kind, words)| (kind, words.to_owned())),
             failures: self.link.failures_total(),
-            spool_is_full: self.spool_is_full,
+            withheld: self.withheld,
             stopped: self.stopped,
             counters: self.counters,
         }

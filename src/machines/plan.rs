@@ -1,0 +1,157 @@
+//! What one transaction of the spool is to do, and what it did: plain data between those who decide and the one place
+//! that knows SQL.
+
+use crate::values::batch::Batch;
+use crate::values::fate::Fate;
+use crate::values::ledger::{Ledger, Tally};
+use crate::values::seq::SeqRange;
+
+/// The identity of a stored batch. Never given twice in the life of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+pub(crate) struct RowId(pub(crate) i64);
+
+/// What lies in the spool undelivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Backlog {
+    /// How many batches.
+    pub batches: u64,
+    /// How many points they hold.
+    pub points: u64,
+    /// Bytes of the points' plain lines.
+    pub bytes: u64,
+}
+
+impl Backlog {
+    pub(crate) const fn add(&mut self, tally: Tally) {
+        self.batches += 1;
+        self.points += tally.points;
+        self.bytes += tally.bytes;
+    }
+
+    /// Saturating: a damaged row may claim more than there is.
+    pub(crate) const fn remove(&mut self, tally: Tally) {
+        self.batches = self.batches.saturating_sub(1);
+        self.points = self.points.saturating_sub(tally.points);
+        self.bytes = self.bytes.saturating_sub(tally.bytes);
+    }
+}
+
+/// Everything one commit writes. All of it happens, or none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CommitPlan {
+    /// One more than the number of the last commit. Stored with it: when no answer came, the number that
+    /// [`Opened`](crate::spool::Opened) reports tells whether the commit happened.
+    pub(crate) number: u64,
+    /// New batches, in the order of their numbers.
+    pub(crate) appends: Vec<Batch>,
+    /// Stored batches that have met their fate.
+    pub(crate) settle: Vec<SettleRow>,
+    /// Points that met their fate without having been stored.
+    pub(crate) direct: Vec<DirectFate>,
+    /// Stored batches that were tried in vain.
+    pub(crate) attempts: Vec<AttemptNote>,
+    /// First numbers of the stored batches that are in work: none of them is evicted or expires.
+    pub(crate) leased: Vec<u64>,
+    /// The last automatic timestamp that was given.
+    pub(crate) stamp_last: Option<i64>,
+    /// The new end of the reserved block of numbers. Never lowers it.
+    pub(crate) seq_end: Option<u64>,
+    /// Points refused so far, over all lives of the spool. Never lowers it.
+    pub(crate) refused: u64,
+}
+
+/// The end of a stored batch. [`Fate::Quarantined`] keeps it in quarantine, any other fate deletes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SettleRow {
+    pub(crate) row: RowId,
+    pub(crate) first_seq: u64,
+    pub(crate) fate: Fate,
+    pub(crate) status: Option<u16>,
+    /// The server's words.
+    pub(crate) words: Option<String>,
+}
+
+/// The fate of points that were only in memory: they enter `accepted` and the fate at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DirectFate {
+    pub(crate) seqs: SeqRange,
+    /// Bytes of the plain lines.
+    pub(crate) bytes: u64,
+    pub(crate) fate: Fate,
+    /// What to keep, with [`Fate::Quarantined`].
+    pub(crate) quarantine: Option<Quarantined>,
+}
+
+/// A batch to keep, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Quarantined {
+    pub(crate) batch: Batch,
+    pub(crate) status: Option<u16>,
+    pub(crate) words: Option<String>,
+}
+
+/// What is remembered of a batch between two attempts, and over a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AttemptNote {
+    pub(crate) row: RowId,
+    pub(crate) first_seq: u64,
+    pub(crate) attempts: u32,
+    pub(crate) panics: u32,
+    pub(crate) status: Option<u16>,
+    pub(crate) words: Option<String>,
+}
+
+/// What a commit did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Committed {
+    /// The rows of the first so many appends; fewer than were given when `withheld` says why.
+    pub(crate) appended: Vec<RowId>,
+    /// Why not all appends were stored. Those that are missing must be given again later.
+    pub(crate) withheld: Option<Withheld>,
+    /// Whether the row was there and is now settled, for each of `settle`.
+    pub(crate) settled: Vec<bool>,
+    /// Batches that had to go for room or for age.
+    pub(crate) evicted: Vec<Evicted>,
+    /// What had to leave a full quarantine: now `rejected`.
+    pub(crate) quarantine_evicted: Vec<Evicted>,
+    pub(crate) backlog: Backlog,
+    /// The ledger as it is on disk now.
+    pub(crate) ledger: Ledger,
+}
+
+/// Why a batch was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Withheld {
+    /// The spool has its size, and nothing may be or can be dropped.
+    SpoolFull,
+    /// The disk is full, or down to the reserve. Everything else of the plan was done.
+    DiskFull,
+}
+
+/// A batch that left without being sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Evicted {
+    pub(crate) row: RowId,
+    pub(crate) seqs: SeqRange,
+    pub(crate) tally: Tally,
+    pub(crate) fate: Fate,
+}
+
+/// A stored batch, and what was remembered of its attempts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReadBatch {
+    pub(crate) row: RowId,
+    /// With the row the key to settle it.
+    pub(crate) first_seq: u64,
+    pub(crate) attempts: u32,
+    pub(crate) panics: u32,
+    pub(crate) batch: Result<Batch, DamagedRow>,
+}
+
+/// A row whose checksum is wrong: to be settled as [`Fate::Damaged`](crate::Fate::Damaged), never to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DamagedRow {
+    /// The numbers it claims to hold, if they are possible ones.
+    pub(crate) seqs: Option<SeqRange>,
+}

@@ -1,0 +1,147 @@
+//! Why the spool could not do what it was asked.
+
+use std::error::Error as StdError;
+use std::{fmt, io};
+
+use rusqlite::ErrorCode;
+
+/// Why a spool could not be opened, read or written.
+///
+/// Nothing was changed by what failed, with one exception: after an [`SpoolErrorKind::Io`] in a commit only the next
+/// open can tell whether it happened. Displayed it fits after "failed to": `open plant.db: in use by process 4711`.
+#[derive(Debug)]
+pub struct SpoolError {
+    kind: SpoolErrorKind,
+    during: String,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// The causes a caller can tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SpoolErrorKind {
+    /// Another owner has the file open: another process, or another database of this one.
+    Locked {
+        /// The holder, if it could be learnt.
+        pid: Option<u32>,
+    },
+    /// The file was written by a newer version of this crate. It was not touched.
+    NewerSchema {
+        /// The version of the file.
+        found: u32,
+        /// The newest version this crate knows.
+        known: u32,
+    },
+    /// The file is something else than a spool. It was not touched.
+    NotASpool,
+    /// The disk is full.
+    DiskFull,
+    /// Reading or writing failed. The spool must be opened again.
+    Io,
+    /// The file is damaged. The next open sets it aside and salvages what can be read.
+    Damaged,
+    /// Another program holds a lock on the file.
+    Busy,
+    /// What was asked does not follow what is stored: a commit out of turn, or a number twice.
+    OutOfStep,
+    /// All 2^63 numbers are used up.
+    Exhausted,
+}
+
+impl SpoolError {
+    pub(crate) fn new(kind: SpoolErrorKind, during: impl Into<String>) -> Self {
+        Self { kind, during: during.into(), source: None }
+    }
+
+    pub(crate) fn io(during: impl Into<String>, error: io::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => SpoolErrorKind::DiskFull,
+            _ => SpoolErrorKind::Io,
+        };
+        Self { kind, during: during.into(), source: Some(Box::new(error)) }
+    }
+
+    pub(crate) fn sql(during: impl Into<String>, error: rusqlite::Error) -> Self {
+        Self { kind: kind_of(&error), during: during.into(), source: Some(Box::new(error)) }
+    }
+
+    /// What went wrong.
+    #[must_use]
+    pub fn kind(&self) -> SpoolErrorKind {
+        self.kind
+    }
+
+    /// Whether the same may work later without anybody doing something: yes for a full disk, a failed read or
+    /// write, a damaged file (opening it salvages), a lock of another program.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self.kind,
+            SpoolErrorKind::DiskFull | SpoolErrorKind::Io | SpoolErrorKind::Damaged | SpoolErrorKind::Busy
+        )
+    }
+}
+
+impl fmt::Display for SpoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.during, self.kind)?;
+        match &self.source {
+            Some(source) => write!(f, " ({source})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for SpoolErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Locked { pid: Some(pid) } => write!(f, "in use by process {pid}"),
+            Self::Locked { pid: None } => f.write_str("in use by another process"),
+            Self::NewerSchema { found, known } => {
+                write!(f, "written by a newer version (schema {found}, this one knows {known})")
+            }
+            Self::NotASpool => f.write_str("not a spool file"),
+            Self::DiskFull => f.write_str("disk full"),
+            Self::Io => f.write_str("input or output failed"),
+            Self::Damaged => f.write_str("file damaged"),
+            Self::Busy => f.write_str("locked by another program"),
+            Self::OutOfStep => f.write_str("does not follow what is stored"),
+            Self::Exhausted => f.write_str("sequence numbers exhausted"),
+        }
+    }
+}
+
+impl StdError for SpoolError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Our statements are fixed, so what SQLite finds wrong with them or with a column's type is wrong in the file.
+fn kind_of(error: &rusqlite::Error) -> SpoolErrorKind {
+    let rusqlite::Error::SqliteFailure(failure, _) = error else { return SpoolErrorKind::Damaged };
+    match failure.code {
+        ErrorCode::DiskFull => SpoolErrorKind::DiskFull,
+        ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::Unknown => SpoolErrorKind::Damaged,
+        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => SpoolErrorKind::Busy,
+        ErrorCode::ConstraintViolation => SpoolErrorKind::OutOfStep,
+        _ => SpoolErrorKind::Io,
+    }
+}
+
+/// Adds to a failure what was being done.
+pub(super) trait During<T> {
+    fn during(self, what: impl Into<String>) -> Result<T, SpoolError>;
+}
+
+impl<T> During<T> for rusqlite::Result<T> {
+    fn during(self, what: impl Into<String>) -> Result<T, SpoolError> {
+        self.map_err(|error| SpoolError::sql(what, error))
+    }
+}
+
+impl<T> During<T> for io::Result<T> {
+    fn during(self, what: impl Into<String>) -> Result<T, SpoolError> {
+        self.map_err(|error| SpoolError::io(what, error))
+    }
+}

@@ -1,0 +1,106 @@
+//! Keeping the files small: the log is copied into the database, and the database gives free pages back.
+
+use std::time::SystemTime;
+
+use super::clock;
+use super::error::{During, SpoolError};
+use super::open::{Spool, checkpoint_all};
+use super::paths;
+use super::room;
+use super::schema::{PAGE_BYTES, WAL_BYTES};
+use super::set_aside;
+
+/// Free pages kept for the next batches (16 MiB), beside half of what is in use: a queue that breathes should not
+/// move pages all day.
+const FREE_PAGES_KEPT: u64 = 1_024;
+
+/// Pages given back in one call (4 MiB), some milliseconds of work.
+const PAGES_PER_CALL: u64 = 256;
+
+/// The log's size from which a reader that is in the way is no longer spared: the checkpoint waits for it.
+const WAL_BYTES_PATIENCE: u64 = 4 * WAL_BYTES;
+
+/// What a call of [`Spool::maintain`] found and did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Maintained {
+    pub(crate) file_bytes: u64,
+    pub(crate) wal_bytes: u64,
+    /// There is more to give back: call again when there is time.
+    pub(crate) more: bool,
+    /// Something is old enough to expire: the next commit will let it go, an empty one too.
+    pub(crate) expiry_due: bool,
+}
+
+impl Spool {
+    /// A slice of tidying up, short enough to be done after every commit: milliseconds at most, nothing usually.
+    ///
+    /// # Errors
+    /// As for reading. A failed checkpoint loses nothing: the log still has everything.
+    pub(crate) fn maintain(&mut self, now: SystemTime) -> Result<Maintained, SpoolError> {
+        let during = format!("tidy {}", self.paths.name());
+        self.usable(&during)?;
+        self.tidy(clock::unix_ms(now)).during(during).inspect_err(|error| self.note_failure(error))
+    }
+
+    fn tidy(&self, now_ms: i64) -> rusqlite::Result<Maintained> {
+        self.checkpoint_if_due()?;
+        let more = self.give_back()?;
+        Ok(Maintained {
+            file_bytes: paths::len(&self.paths.database),
+            wal_bytes: paths::len(&self.paths.wal()),
+            more,
+            expiry_due: self.expiry_is_due(now_ms)?,
+        })
+    }
+
+    fn checkpoint_if_due(&self) -> rusqlite::Result<()> {
+        let live = self.log_bytes()?;
+        if live >= WAL_BYTES_PATIENCE {
+            return checkpoint_all(&self.conn);
+        }
+        if live >= WAL_BYTES {
+            self.conn.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?.query_row([], |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    /// Bytes in the log that are not in the database yet. The file's size does not tell: it is written from the start
+    /// again after a checkpoint.
+    fn log_bytes(&self) -> rusqlite::Result<u64> {
+        let (frames, copied): (i64, i64) = self
+            .conn
+            .prepare_cached("PRAGMA wal_checkpoint(NOOP)")?
+            .query_row([], |row| Ok((row.get(1)?, row.get(2)?)))?;
+        Ok(frames.saturating_sub(copied).unsigned_abs() * PAGE_BYTES)
+    }
+
+    fn give_back(&self) -> rusqlite::Result<bool> {
+        let free = room::free_pages(&self.conn)?;
+        let kept = FREE_PAGES_KEPT + room::used_pages(&self.conn)? / 2;
+        if free <= kept {
+            return Ok(false);
+        }
+        let slice = PAGES_PER_CALL.min(free - kept);
+        // One step gives back one page: the statement must be run to its end.
+        let mut statement = self.conn.prepare(&format!("PRAGMA incremental_vacuum({slice})"))?;
+        let mut steps = statement.query([])?;
+        while steps.next()?.is_some() {}
+        Ok(free - slice > kept)
+    }
+
+    fn expiry_is_due(&self, now_ms: i64) -> rusqlite::Result<bool> {
+        let Some(age_max) = self.options.age_max else { return Ok(false) };
+        if now_ms < self.state.expiry_after_ms {
+            return Ok(false);
+        }
+        let born_before = now_ms.saturating_sub(clock::millis(age_max));
+        Ok(!room::expired(&self.conn, born_before, &std::collections::BTreeSet::new())?.is_empty())
+    }
+
+    /// Leaves word for the next open. If even that fails, the damage will be found again.
+    pub(super) fn mark_damaged(&self) {
+        if let Err(error) = set_aside::mark(&self.paths, SystemTime::now()) {
+            tracing::error!(file = %self.paths.name(), %error, "the spool is damaged, and this could not be written down");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The durable buffer: one SQLite file in write-ahead mode per database, and all SQL there is.
+//!
+//! # Constraints
+//!
+//! - What a commit answered for is never lost and never counted twice, whatever dies when. With `sync = full` that
+//!   holds for a power cut, with `sync = normal` for a kill of the process.
+//! - Opening costs the same however much lies in the file.
+//! - A full disk, a failed sync, a damaged file are states to come back from, not ends.
+//! - The file never grows beyond its bound, and gives space back.
+//!
+//! # Format
+//!
+//! `migrations/` holds the schema. Some of it is unusual:
+//!
+//! - A row of `batch` is complete in itself, its destination included, and has a CRC-32 over everything that does not
+//!   change, so that it can be salvaged from a file of which nothing else is left.
+//! - What does change about a batch is in `attempt`: SQLite writes a row anew as a whole, its 180 kB body included.
+//! - Sums are kept in the one row of `spool`, in the same transactions, under a checksum with the ledger: nothing is
+//!   counted at start, and a flipped bit in a counter is noticed.
+//! - `fate` remembers what became of which numbers as ranges; in a healthy spool it is one row.
+//!
+//! # Operations
+//!
+//! [`Spool::commit`] is the only one that changes data, one transaction a call: fates first, since they free pages,
+//! then appends, then the state. Its number is stored with it. [`Spool::read_after`] reads in the order of the numbers.
+//! [`Spool::maintain`] is for the time between two commits. Who is sending what is not known here: leases live in
+//! memory, and the plan of a commit names them so that none is dropped.
+//!
+//! # What happens at a crash
+//!
+//! | when | then |
+//! |---|---|
+//! | before COMMIT returns | the commit is there as a whole or not at all; the number that [`Opened`] reports says which |
+//! | after it | it is there |
+//! | numbers were given, nothing committed | the next life begins behind the block that was reserved at open |
+//! | sync fails | the spool refuses everything; opening again copies what the log holds into the database, which is synced anew |
+//! | the file is being created | an empty or half made file is begun afresh |
+//! | a damaged file is being replaced | a marker beside it names the work, the next open goes on with it |
+//!
+//! # Files
+//!
+//! `plant.db`, `plant.db-wal`, `plant.db-shm` are SQLite's; `plant.db.lock` is locked while the spool is open and stays;
+//! `plant.db.damaged` exists while a damaged file is being replaced; `plant.db.damaged-<milliseconds>` (with its `-wal`
+//! and `-shm`) is such a file, and belongs to whoever wants to look at it.
+
+mod clock;
+mod commit;
+mod error;
+mod fates;
+mod lock;
+mod maintain;
+mod open;
+mod options;
+mod paths;
+mod quarantine;
+mod read;
+mod room;
+mod row;
+mod salvage;
+mod schema;
+mod set_aside;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use error::{SpoolError, SpoolErrorKind};
+pub use salvage::SalvageReport;
+pub use state::QuarantineSize;
+
+pub(crate) use {
+    open::{Opened, Spool},
+    options::SpoolOptions,
+};

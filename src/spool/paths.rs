@@ -1,0 +1,72 @@
+//! The files of one spool: the database and what lies beside it.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where the files of a spool are, by their true names, so that two ways to one file are seen to be one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Paths {
+    pub(super) database: PathBuf,
+}
+
+impl Paths {
+    /// # Errors
+    /// The folder does not exist, or may not be looked into.
+    pub(super) fn resolve(path: &Path) -> io::Result<Self> {
+        if let Ok(database) = fs::canonicalize(path) {
+            return Ok(Self { database });
+        }
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let folder = match path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        Ok(Self { database: fs::canonicalize(folder)?.join(name) })
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        self.database.parent().unwrap_or(Path::new("/"))
+    }
+
+    pub(super) fn wal(&self) -> PathBuf {
+        self.beside("-wal")
+    }
+
+    pub(super) fn lock(&self) -> PathBuf {
+        self.beside(".lock")
+    }
+
+    /// The database's path with `suffix` behind its name.
+    pub(super) fn beside(&self, suffix: &str) -> PathBuf {
+        let mut name = OsString::from(self.database.as_os_str());
+        name.push(suffix);
+        PathBuf::from(name)
+    }
+
+    /// The file's name, for messages.
+    pub(super) fn name(&self) -> String {
+        self.database.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Makes created, renamed and removed names in the folder survive a power cut.
+    pub(super) fn sync_folder(&self) -> io::Result<()> {
+        // A folder can be opened and synced on Unix only; elsewhere the file system's journal must do.
+        if cfg!(unix) { File::open(self.folder())?.sync_all() } else { Ok(()) }
+    }
+}
+
+/// Creates a file that only its owner can read, or leaves the one that is there.
+pub(super) fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Bytes of a file, 0 if it is not there.
+pub(super) fn len(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}

@@ -1,0 +1,129 @@
+//! How much room there is, and who goes when there is none.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, Row, params};
+
+use super::options::SpoolOptions;
+use super::paths::Paths;
+use super::row::{StoredBatch, count, int};
+use crate::machines::plan::{Backlog, RowId};
+use super::schema::PAGE_BYTES;
+use crate::values::batch::Batch;
+use crate::values::ledger::Tally;
+use crate::values::seq::SeqRange;
+
+/// Pages a row may need beside those of its body: a split leaf of the table and of its index, their parents, a
+/// pointer map page, and growth of the small tables.
+const PAGES_BESIDE_BODY: u64 = 8;
+
+/// Batches that expire in one commit, so that a commit stays short; the next takes the next ones.
+const EXPIRED_PER_COMMIT: usize = 64;
+
+/// A batch at the old end of the queue.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Oldest {
+    pub(super) row: RowId,
+    pub(super) seqs: SeqRange,
+    pub(super) tally: Tally,
+}
+
+/// Whether the disk is down to the space that is left to others. If the system does not tell, it is not.
+pub(super) fn disk_is_low(paths: &Paths, options: &SpoolOptions) -> bool {
+    options.free_reserve_bytes > 0
+        && fs4::available_space(paths.folder()).is_ok_and(|free| free < options.free_reserve_bytes)
+}
+
+/// Pages that storing the row may take at most.
+pub(super) fn pages_for(stored: &StoredBatch) -> u64 {
+    let bytes = (stored.body.len() + stored.dest.len()) as u64;
+    bytes.div_ceil(PAGE_BYTES - 4) + PAGES_BESIDE_BODY
+}
+
+/// Whether so many more pages keep the file within its size. Free pages inside the file are used before it grows.
+pub(super) fn fits(conn: &Connection, pages: u64, bytes_max: u64) -> rusqlite::Result<bool> {
+    Ok((used_pages(conn)? + pages).saturating_mul(PAGE_BYTES) <= bytes_max)
+}
+
+pub(super) fn used_pages(conn: &Connection) -> rusqlite::Result<u64> {
+    Ok(pragma(conn, "PRAGMA page_count")?.saturating_sub(free_pages(conn)?))
+}
+
+pub(super) fn free_pages(conn: &Connection) -> rusqlite::Result<u64> {
+    pragma(conn, "PRAGMA freelist_count")
+}
+
+/// The oldest batch that is not in work and is older than `before`.
+pub(super) fn oldest(
+    conn: &Connection,
+    leased: &BTreeSet<u64>,
+    before: u64,
+) -> rusqlite::Result<Option<Oldest>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id, first_seq, last_seq, points, raw_len FROM batch WHERE first_seq < ?1 ORDER BY first_seq",
+    )?;
+    let mut rows = statement.query([int(before)])?;
+    while let Some(row) = rows.next()? {
+        let oldest = oldest_from(row)?;
+        if !leased.contains(&oldest.seqs.first) {
+            return Ok(Some(oldest));
+        }
+    }
+    Ok(None)
+}
+
+/// Batches at the old end that were pushed before `born_before` and are not in work. Those replayed by hand do not
+/// expire, or a replay of old data would be in vain.
+pub(super) fn expired(
+    conn: &Connection,
+    born_before: i64,
+    leased: &BTreeSet<u64>,
+) -> rusqlite::Result<Vec<Oldest>> {
+    let mut statement = conn.prepare_cached(
+        "SELECT id, first_seq, last_seq, points, raw_len, created_ms, origin FROM batch ORDER BY first_seq LIMIT ?1",
+    )?;
+    let mut rows = statement.query([int((EXPIRED_PER_COMMIT + leased.len()) as u64)])?;
+    let mut expired = Vec::new();
+    while let Some(row) = rows.next()? {
+        let is_old = row.get::<_, i64>(5)? < born_before;
+        let is_replay = row.get_ref(6)?.as_str()? == "replay";
+        let oldest = oldest_from(row)?;
+        if !is_old && !is_replay {
+            break;
+        }
+        if is_old && !is_replay && !leased.contains(&oldest.seqs.first) {
+            expired.push(oldest);
+        }
+    }
+    Ok(expired)
+}
+
+/// What the rows really hold. Reads every row but no body.
+pub(super) fn measured_backlog(conn: &Connection) -> rusqlite::Result<Backlog> {
+    // A flipped bit may have made a column huge; no batch has more than 2^40 of either.
+    conn.query_row(
+        "SELECT count(*), coalesce(sum(min(points, ?1)), 0), coalesce(sum(min(raw_len, ?1)), 0) FROM batch",
+        params![1_i64 << 40],
+        |row| {
+            Ok(Backlog { batches: count(row.get(0)?), points: count(row.get(1)?), bytes: count(row.get(2)?) })
+        },
+    )
+}
+
+/// The destination as it stands in a row.
+pub(super) fn destination_json(batch: &Batch) -> String {
+    serde_json::to_string(&*batch.destination)
+        .expect("a destination is text and words, which JSON always can hold")
+}
+
+fn oldest_from(row: &Row<'_>) -> rusqlite::Result<Oldest> {
+    Ok(Oldest {
+        row: RowId(row.get(0)?),
+        seqs: SeqRange { first: count(row.get(1)?), last: count(row.get(2)?) },
+        tally: Tally::new(count(row.get(3)?), count(row.get(4)?)),
+    })
+}
+
+fn pragma(conn: &Connection, sql: &str) -> rusqlite::Result<u64> {
+    conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).map(count)
+}

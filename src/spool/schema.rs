@@ -1,0 +1,131 @@
+//! The file's format: its mark, its version, its pragmas.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+use rusqlite_migration::{M, Migrations};
+
+use super::error::{During, SpoolError, SpoolErrorKind};
+use crate::values::config::SyncMode;
+
+/// "ISP1" at offset 68 of the file, for `file(1)` and for us.
+pub(super) const APPLICATION_ID: i32 = 0x4953_5031;
+
+/// Bytes of a page. A commit of a 180 kB body and the deletion of another is a fifth faster with 16 KiB than with
+/// 32 KiB, and half as fast again as with 4 KiB.
+pub(super) const PAGE_BYTES: u64 = 16 << 10;
+
+/// The log's size from which it is copied into the database: one pass then writes each page once, and a commit that
+/// waits for it waits a few milliseconds.
+pub(super) const WAL_BYTES: u64 = 16 << 20;
+
+const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
+const STEPS: &[M<'static>] = &[M::up(include_str!("../../migrations/001_first.sql"))];
+
+/// The schema version this crate writes.
+pub(super) const VERSION: u32 = STEPS.len() as u32;
+
+/// How long to wait for another program's lock. The only other programs are those that look in for a moment.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Looks whether this is a spool that we may write to, or a file with nothing in it: a crash in the middle of creating
+/// one leaves that.
+///
+/// # Errors
+/// [`SpoolErrorKind::NewerSchema`], [`SpoolErrorKind::NotASpool`], or the file cannot be read.
+pub(super) fn probe(conn: &Connection, during: &str) -> Result<(), SpoolError> {
+    let number = |pragma: &str| conn.query_row(pragma, [], |row| row.get::<_, i64>(0)).during(during);
+    let tables = number("SELECT count(*) FROM sqlite_schema")?;
+    let id = number("PRAGMA application_id")?;
+    let version = number("PRAGMA user_version")?;
+    if tables == 0 && id == 0 && version == 0 {
+        return Ok(());
+    }
+    if id != i64::from(APPLICATION_ID) {
+        return Err(SpoolError::new(SpoolErrorKind::NotASpool, during));
+    }
+    let found = u32::try_from(version).unwrap_or(0);
+    match found {
+        0 => Err(SpoolError::new(SpoolErrorKind::Damaged, during)),
+        1..=VERSION => Ok(()),
+        _ => Err(SpoolError::new(SpoolErrorKind::NewerSchema { found, known: VERSION }, during)),
+    }
+}
+
+/// Opens without writing to the database or its log, also when this is the last connection to close.
+pub(super) fn connect_to_look(path: &Path) -> rusqlite::Result<Connection> {
+    let conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    keep_log_on_close(&conn)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(conn)
+}
+
+/// Opens the one connection that writes.
+pub(super) fn connect_to_write(path: &Path, sync: SyncMode) -> rusqlite::Result<Connection> {
+    let conn = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    // After a failed sync the log must not be copied in haste: a drop is like a crash, and only `close` tidies up.
+    keep_log_on_close(&conn)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    // Statements of one commit, all kept prepared.
+    conn.set_prepared_statement_cache_capacity(64);
+    // These two are settled when the first page is written, and cannot be changed later.
+    conn.pragma_update(None, "page_size", PAGE_BYTES as i64)?;
+    conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    let _mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    conn.pragma_update(
+        None,
+        "synchronous",
+        match sync {
+            SyncMode::Full => "FULL",
+            SyncMode::Normal => "NORMAL",
+        },
+    )?;
+    // On macOS a plain fsync leaves the data in the drive's cache.
+    conn.pragma_update(None, "fullfsync", true)?;
+    conn.pragma_update(None, "checkpoint_fullfsync", true)?;
+    // `maintain` does this outside of commits; this is the net under a caller who never calls it.
+    conn.pragma_update(None, "wal_autocheckpoint", (4 * WAL_BYTES / PAGE_BYTES) as i64)?;
+    conn.pragma_update(None, "journal_size_limit", WAL_BYTES as i64)?;
+    // Cheap checks that find a damaged page when it is read rather than follow it.
+    conn.pragma_update(None, "cell_size_check", true)?;
+    conn.pragma_update(None, "trusted_schema", false)?;
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    // A queue reads nothing twice: 2 MiB hold the inner pages of any spool.
+    conn.pragma_update(None, "cache_size", -2_048)?;
+    Ok(conn)
+}
+
+/// Brings an empty or an older file to this version, in one transaction.
+pub(super) fn migrate(conn: &mut Connection, during: &str) -> Result<(), SpoolError> {
+    match MIGRATIONS.to_latest(conn) {
+        Ok(()) => Ok(()),
+        Err(rusqlite_migration::Error::RusqliteError { err, .. }) => Err(err).during(during),
+        Err(error) => {
+            tracing::error!(%error, "the schema could not be brought up to date");
+            Err(SpoolError::new(SpoolErrorKind::Damaged, during))
+        }
+    }
+}
+
+fn keep_log_on_close(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_migrations_apply() {
+        MIGRATIONS.validate().unwrap();
+    }
+}

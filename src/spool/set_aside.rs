@@ -1,0 +1,92 @@
+//! A damaged file is moved out of the way under a new name, and a fresh one takes its place. Nothing is deleted.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::clock;
+use super::error::{During, SpoolError};
+use super::paths::{self, Paths};
+use super::salvage::{self, SalvageReport};
+use super::schema::{APPLICATION_ID, PAGE_BYTES};
+
+/// Whether what lies there is ours, so that it may be moved: a lock file or a log beside it, the mark in its header,
+/// or the size of whole pages. Must be asked before the lock file is made.
+pub(super) fn looks_like_ours(paths: &Paths) -> io::Result<bool> {
+    let len = paths::len(&paths.database);
+    if len % PAGE_BYTES == 0 || paths.lock().exists() || paths.wal().exists() {
+        return Ok(true);
+    }
+    let mut header = Vec::with_capacity(100);
+    fs::File::open(&paths.database)?.take(100).read_to_end(&mut header)?;
+    Ok(header.get(68..72) == Some(&APPLICATION_ID.to_be_bytes()))
+}
+
+/// Writes down that the file is to be set aside, and under which name. From here on a crash changes nothing:
+/// [`resume`] takes up the work where it stood.
+pub(super) fn mark(paths: &Paths, now: SystemTime) -> Result<(), SpoolError> {
+    let during = format!("set {} aside", paths.name());
+    let marker = paths.beside(MARKER);
+    if marker.exists() {
+        return Ok(());
+    }
+    let suffix = free_suffix(paths, clock::unix_ms(now));
+    let write = || -> io::Result<()> {
+        let mut file = paths::create_private(&marker)?;
+        file.write_all(suffix.as_bytes())?;
+        file.sync_all()?;
+        paths.sync_folder()
+    };
+    write().during(during)
+}
+
+/// Does what [`mark`] announced, if it did: moves the files, salvages into a new one, puts that in place.
+pub(super) fn resume(paths: &Paths) -> Result<Option<SalvageReport>, SpoolError> {
+    let during = format!("set {} aside", paths.name());
+    let marker = paths.beside(MARKER);
+    let suffix = match fs::read_to_string(&marker) {
+        Ok(suffix) if is_suffix(&suffix) => suffix,
+        // Torn by a crash while it was written: nothing was moved yet, and the damage will be found again.
+        Ok(_) => return fs::remove_file(&marker).map(|()| None).during(during),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).during(during),
+    };
+    let aside = Paths { database: paths.beside(&suffix) };
+    let report = if aside.database.exists() && paths.database.exists() {
+        // The fresh file is renamed into place when it is whole, so it is.
+        None
+    } else {
+        for part in PARTS {
+            move_once(&paths.beside(part), &aside.beside(part)).during(&during)?;
+        }
+        paths.sync_folder().during(&during)?;
+        Some(salvage::replace(paths, &aside)?)
+    };
+    fs::remove_file(&marker).during(during)?;
+    Ok(report)
+}
+
+/// Its presence says that the damaged file is being replaced; its text is what the damaged file's name gets behind.
+const MARKER: &str = ".damaged";
+
+/// The database last: while it is still there under its own name, the move is not done.
+const PARTS: [&str; 3] = ["-shm", "-wal", ""];
+
+fn free_suffix(paths: &Paths, now_ms: i64) -> String {
+    let mut name = format!("{MARKER}-{now_ms}");
+    while paths.beside(&name).exists() {
+        name.push('x');
+    }
+    name
+}
+
+fn is_suffix(text: &str) -> bool {
+    text.strip_prefix(MARKER).and_then(|rest| rest.strip_prefix('-')).is_some_and(|rest| {
+        !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'x' || byte == b'-')
+    })
+}
+
+fn move_once(from: &PathBuf, to: &PathBuf) -> io::Result<()> {
+    if from.exists() && !to.exists() { fs::rename(from, to) } else { Ok(()) }
+}
