@@ -1,0 +1,4 @@
+//! What several tests share. Each test compiles it for itself and need not use all of it.
+#![allow(dead_code)]
+
+pub mod influxd;
