@@ -3,5 +3,7 @@
 pub(crate) mod batch;
 pub(crate) mod fate;
 pub(crate) mod ledger;
+pub(crate) mod line_protocol;
+pub(crate) mod point;
 pub(crate) mod precision;
 pub(crate) mod seq;

@@ -1,0 +1,1 @@
+//! Series prepared once and pushed with values only.
