@@ -208,6 +208,20 @@ pub enum FieldRef<'a> {
     String(&'a str),
 }
 
+impl FieldRef<'_> {
+    /// The value's type.
+    #[must_use]
+    pub const fn field_type(&self) -> FieldType {
+        match self {
+            Self::Float(_) => FieldType::Float,
+            Self::Integer(_) => FieldType::Integer,
+            Self::Unsigned(_) => FieldType::Unsigned,
+            Self::Boolean(_) => FieldType::Boolean,
+            Self::String(_) => FieldType::String,
+        }
+    }
+}
+
 impl<'a> From<&'a FieldValue> for FieldRef<'a> {
     fn from(value: &'a FieldValue) -> Self {
         match value {

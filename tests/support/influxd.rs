@@ -112,13 +112,15 @@ impl Influxd {
     fn configure() -> Self {
         let folder = TempDir::new().expect("a temporary folder can be made");
         let [http_port, rpc_port] = free_tcp_ports();
-        let udp_port = UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("a free port").port();
+        let udp_port =
+            UdpSocket::bind("127.0.0.1:0").and_then(|s| s.local_addr()).expect("a free port").port();
         let config = CONFIG
             .replace("FOLDER", &folder.path().display().to_string())
             .replace("HTTP_PORT", &http_port.to_string())
             .replace("RPC_PORT", &rpc_port.to_string())
             .replace("UDP_PORT", &udp_port.to_string());
-        std::fs::write(folder.path().join("influxdb.conf"), config).expect("the configuration can be written");
+        std::fs::write(folder.path().join("influxdb.conf"), config)
+            .expect("the configuration can be written");
         Self { folder, http_port, udp_port, process: None }
     }
 
@@ -179,7 +181,9 @@ bind-address = "127.0.0.1:RPC_PORT"
 "#;
 
 fn find_program(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
 }
 
 /// Both are held until both are known, so that they differ.
@@ -230,7 +234,9 @@ fn read_answer(mut reader: impl BufRead) -> io::Result<Answer> {
 fn percent_encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
             other => format!("%{other:02X}"),
         })
         .collect()

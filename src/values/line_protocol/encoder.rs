@@ -4,7 +4,7 @@ use super::keys;
 use super::line::Lines;
 use super::name::{self, Slot};
 use super::problem::{Place, PointError, Problem};
-use super::rules::{Blank, LineRules, NonFinite, Portability, SubPrecision, Unsigned};
+use super::rules::{LineRules, Portability, SubPrecision, Unsigned, Unwritable};
 use super::value::{self, Written};
 use crate::values::point::{FieldRef, FieldValue, Point, PointRef, PointTime, Text};
 use crate::values::precision::{Precision, Timestamp};
@@ -49,11 +49,12 @@ pub struct Encoded {
 
 /// The rules without the default tags.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
+pub struct Settings {
     pub(crate) precision: Precision,
     pub(crate) unsigned: Unsigned,
-    pub(crate) non_finite: NonFinite,
-    pub(crate) blank: Blank,
+    pub(crate) non_finite: Unwritable,
+    pub(crate) blank_tags: Unwritable,
+    pub(crate) blank_fields: Unwritable,
     pub(crate) sub_precision: SubPrecision,
     pub(crate) portability: Portability,
 }
@@ -84,7 +85,8 @@ impl Encoder {
             precision,
             unsigned: rules.unsigned,
             non_finite: rules.non_finite,
-            blank: rules.blank,
+            blank_tags: rules.blank_tags,
+            blank_fields: rules.blank_fields,
             sub_precision: rules.sub_precision,
             portability: rules.portability,
         };
@@ -182,9 +184,9 @@ impl Encoder {
         let start = out.len();
         self.write_series(measurement, tags, out)?;
         let series_bytes = out.len() - start;
-        self.write_fields(fields, tags, out)?;
+        self.write_fields(fields, out)?;
         if out.len() - start > KEY_BYTES_MAX - KEY_SEPARATOR_BYTES {
-            check_key_bytes(series_bytes, fields.iter().map(Field::key))?;
+            check_key_bytes(series_bytes, fields.iter().map(Keyed::key))?;
         }
         let encoded = self.settings.write_timestamp(time, stamp, out)?;
         Ok(encoded)
@@ -233,34 +235,14 @@ impl Encoder {
         Ok(())
     }
 
-    fn write_fields<T: Tag, F: Field>(
-        &self,
-        fields: &[F],
-        tags: &[T],
-        out: &mut Vec<u8>,
-    ) -> Result<(), PointError> {
+    fn write_fields<F: Field>(&self, fields: &[F], out: &mut Vec<u8>) -> Result<(), PointError> {
         let start = out.len();
         for field in fields {
             write_field(field.key(), field.value(), &self.settings, out)?;
         }
         // Each field began with a comma; the first one's is the space between series and fields.
         *out.get_mut(start).ok_or_else(no_fields)? = b' ';
-        check_unique(fields)?;
-        if self.settings.portability == Portability::AllVersions {
-            self.check_apart(fields, tags)?;
-        }
-        Ok(())
-    }
-
-    /// Refuses a field that has the name of a tag.
-    fn check_apart<T: Tag, F: Field>(&self, fields: &[F], tags: &[T]) -> Result<(), PointError> {
-        let is_tag = |key: &str| {
-            tags.iter().any(|tag| tag.key() == key) || self.default_tags.iter().any(|tag| tag.key == key)
-        };
-        match fields.iter().find(|field| is_tag(field.key())) {
-            None => Ok(()),
-            Some(field) => Err(PointError::new(Place::field_key(field.key()), Problem::TagAndField)),
-        }
+        check_unique(fields)
     }
 }
 
@@ -303,23 +285,41 @@ impl Settings {
     }
 }
 
-/// A tag as [`Point`] and [`PointRef`] have it.
-pub(crate) trait Tag {
+/// Something with a key: a tag or a field as [`Point`] and [`PointRef`] have it, or a field's name alone.
+pub(crate) trait Keyed {
     fn key(&self) -> &str;
+}
+
+pub(crate) trait Tag: Keyed {
     fn value(&self) -> &str;
 }
 
-/// A field as [`Point`] and [`PointRef`] have it.
-pub(crate) trait Field {
-    fn key(&self) -> &str;
+pub(crate) trait Field: Keyed {
     fn value(&self) -> FieldRef<'_>;
 }
 
-impl Tag for (Text, Text) {
+impl Keyed for Text {
+    #[inline]
+    fn key(&self) -> &str {
+        self
+    }
+}
+
+impl<V> Keyed for (Text, V) {
     #[inline]
     fn key(&self) -> &str {
         &self.0
     }
+}
+
+impl<V> Keyed for (&str, V) {
+    #[inline]
+    fn key(&self) -> &str {
+        self.0
+    }
+}
+
+impl Tag for (Text, Text) {
     #[inline]
     fn value(&self) -> &str {
         &self.1
@@ -328,10 +328,6 @@ impl Tag for (Text, Text) {
 
 impl Tag for (&str, &str) {
     #[inline]
-    fn key(&self) -> &str {
-        self.0
-    }
-    #[inline]
     fn value(&self) -> &str {
         self.1
     }
@@ -339,20 +335,12 @@ impl Tag for (&str, &str) {
 
 impl Field for (Text, FieldValue) {
     #[inline]
-    fn key(&self) -> &str {
-        &self.0
-    }
-    #[inline]
     fn value(&self) -> FieldRef<'_> {
         FieldRef::from(&self.1)
     }
 }
 
 impl Field for (&str, FieldRef<'_>) {
-    #[inline]
-    fn key(&self) -> &str {
-        self.0
-    }
     #[inline]
     fn value(&self) -> FieldRef<'_> {
         self.1
@@ -370,7 +358,7 @@ fn write_measurement(name: &str, portability: Portability, out: &mut Vec<u8>) ->
 /// Appends `,key=value`.
 #[inline]
 fn write_tag(key: &str, value: &str, settings: &Settings, out: &mut Vec<u8>) -> Result<(), PointError> {
-    if settings.blank == Blank::Skip && (key.is_empty() || value.is_empty()) {
+    if settings.blank_tags == Unwritable::Skip && (key.is_empty() || value.is_empty()) {
         return Ok(());
     }
     out.push(b',');
@@ -390,7 +378,7 @@ fn write_field(
     settings: &Settings,
     out: &mut Vec<u8>,
 ) -> Result<(), PointError> {
-    if settings.blank == Blank::Skip && key.is_empty() {
+    if settings.blank_fields == Unwritable::Skip && key.is_empty() {
         return Ok(());
     }
     let start = out.len();
@@ -416,17 +404,17 @@ pub(crate) fn write_field_key(key: &str, settings: &Settings, out: &mut Vec<u8>)
     Ok(())
 }
 
-fn check_unique<F: Field>(fields: &[F]) -> Result<(), PointError> {
-    match keys::duplicate(fields.len(), |at| fields[at].key().as_bytes()) {
+/// Refuses fields with one name.
+#[inline]
+pub(crate) fn check_unique<K: Keyed>(fields: &[K]) -> Result<(), PointError> {
+    match keys::duplicate(fields.len(), |at| fields[at].key()) {
         None => Ok(()),
-        Some(key) => {
-            Err(PointError::new(Place::field_key(&String::from_utf8_lossy(key)), Problem::Duplicate))
-        }
+        Some(key) => Err(PointError::new(Place::field_key(key), Problem::Duplicate)),
     }
 }
 
 /// Refuses a series and field key that together are longer than 1.x and 2.x take.
-fn check_key_bytes<'k>(
+pub(crate) fn check_key_bytes<'k>(
     series_bytes: usize,
     field_keys: impl Iterator<Item = &'k str>,
 ) -> Result<(), PointError> {
@@ -437,6 +425,6 @@ fn check_key_bytes<'k>(
     Ok(())
 }
 
-fn no_fields() -> PointError {
+pub(crate) fn no_fields() -> PointError {
     PointError::new(Place::Fields, Problem::NoFields)
 }

@@ -7,7 +7,6 @@ use super::encoder::{Encoded, Encoder, KEY_BYTES_MAX, KEY_SEPARATOR_BYTES};
 use super::keys;
 use super::problem::{LineError, Part, Problem};
 use super::raw::{self, Fault, Keys, Parts};
-use super::rules::Portability;
 use crate::values::point::Point;
 
 /// The points of a text, one by one, each good or with what is wrong about it. See [`Encoder::lines`].
@@ -84,7 +83,6 @@ impl<'a> Lines<'a> {
 
     fn check(&self, start: usize, parts: &Parts) -> Result<(), Fault> {
         let fault = |part, problem| Err(Fault { part, problem, at: start });
-        let settings = self.encoder.settings();
         let Keys { tags, fields } = &self.keys;
         // Escaping is unambiguous in what was accepted, so equal keys are equal bytes.
         if !tags.is_sorted_by(|a, b| a < b) && keys::duplicate(tags.len(), |at| tags[at]).is_some() {
@@ -93,9 +91,6 @@ impl<'a> Lines<'a> {
         if keys::duplicate(fields.len(), |at| fields[at]).is_some() {
             return fault(Part::FieldKey, Problem::Duplicate);
         }
-        if settings.portability == Portability::AllVersions && self.has_tag_and_field() {
-            return fault(Part::FieldKey, Problem::TagAndField);
-        }
         if parts.fields.end - start > KEY_BYTES_MAX / 2 && self.key_bytes(&parts.series) > KEY_BYTES_MAX {
             return fault(Part::Series, Problem::TooLong);
         }
@@ -103,14 +98,6 @@ impl<'a> Lines<'a> {
             return fault(Part::Line, Problem::NotUtf8);
         }
         Ok(())
-    }
-
-    fn has_tag_and_field(&self) -> bool {
-        let Keys { tags, fields } = &self.keys;
-        let defaults = self.encoder.default_tags();
-        fields.iter().any(|field| {
-            tags.contains(field) || defaults.iter().any(|default| default.escaped_key() == *field)
-        })
     }
 
     /// The length by which servers limit series: with the default tags, and the longest field key.

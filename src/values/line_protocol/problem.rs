@@ -132,9 +132,6 @@ pub enum Problem {
     /// The key occurs twice.
     #[error("occurs twice")]
     Duplicate,
-    /// A tag and a field have this name, which InfluxDB 3.x refuses.
-    #[error("has the name of a tag, which InfluxDB 3.x refuses")]
-    TagAndField,
     /// The point has no fields, or none is left.
     #[error("there are none")]
     NoFields,

@@ -9,27 +9,44 @@ use serde::{Deserialize, Serialize};
 ///
 /// ```
 /// let rules: influx_spool::LineRules =
-///     serde_json::from_str(r#"{"non_finite": "skip_field", "default_tags": {"site": "plant"}}"#)?;
-/// assert_eq!(rules.non_finite, influx_spool::NonFinite::SkipField);
+///     serde_json::from_str(r#"{"non_finite": "skip", "default_tags": {"site": "plant"}}"#)?;
+/// assert_eq!(rules.non_finite, influx_spool::Unwritable::Skip);
 /// assert_eq!(rules.unsigned, influx_spool::Unsigned::Refuse);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct LineRules {
     /// Unsigned integers. Default: [`Unsigned::Refuse`].
     pub unsigned: Unsigned,
-    /// Fields that are NaN or infinite. Default: [`NonFinite::Refuse`].
-    pub non_finite: NonFinite,
-    /// Tags without a value, tags and fields without a name. Default: [`Blank::Refuse`].
-    pub blank: Blank,
+    /// Fields that are NaN or infinite. Default: [`Unwritable::Refuse`], since a value would be missing in silence.
+    pub non_finite: Unwritable,
+    /// Tags whose value or key is empty. Default: [`Unwritable::Skip`], since to every server a tag that is empty and
+    /// one that is missing are the same.
+    pub blank_tags: Unwritable,
+    /// Fields whose key is empty. Default: [`Unwritable::Refuse`], since a value would be missing in silence.
+    pub blank_fields: Unwritable,
     /// Timestamps finer than the database's precision. Default: [`SubPrecision::Refuse`].
     pub sub_precision: SubPrecision,
     /// Which servers a line must suit. Default: [`Portability::AllVersions`].
     pub portability: Portability,
     /// Tags for every point that does not have them itself. Default: none.
     pub default_tags: BTreeMap<String, String>,
+}
+
+impl Default for LineRules {
+    fn default() -> Self {
+        Self {
+            unsigned: Unsigned::default(),
+            non_finite: Unwritable::Refuse,
+            blank_tags: Unwritable::Skip,
+            blank_fields: Unwritable::Refuse,
+            sub_precision: SubPrecision::default(),
+            portability: Portability::default(),
+            default_tags: BTreeMap::new(),
+        }
+    }
 }
 
 /// What to do with an unsigned integer field.
@@ -44,27 +61,14 @@ pub enum Unsigned {
     Write,
 }
 
-/// What to do with a float field that is NaN or infinite: no server has a spelling for these.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What to do with a tag or field that no server has a spelling for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum NonFinite {
-    /// Refuse the point. The default: nothing is left out in silence.
-    #[default]
+pub enum Unwritable {
+    /// Refuse the point.
     Refuse,
-    /// Leave the field out; a point that has no other field is refused.
-    SkipField,
-}
-
-/// What to do with a tag whose value is empty, and with a tag or field whose name is empty.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Blank {
-    /// Refuse the point. The default: an empty name or value is more often a mistake than a wish.
-    #[default]
-    Refuse,
-    /// Leave the tag or field out. To a query, a tag that is missing and one that is empty are the same.
+    /// Leave the tag or field out. A point that has no other field is refused.
     Skip,
 }
 
@@ -89,6 +93,6 @@ pub enum Portability {
     #[default]
     AllVersions,
     /// InfluxDB 1.x and 2.x. What is allowed in addition: two backslashes in a row in a name or tag (3.x makes one of
-    /// them), a tag and a field of one name, and strings above 65,536 bytes (3.x refuses these two).
+    /// them), and strings above 65,536 bytes (3.x refuses them).
     V1AndV2,
 }

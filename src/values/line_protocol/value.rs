@@ -2,7 +2,7 @@
 
 use super::encoder::Settings;
 use super::problem::Problem;
-use super::rules::{NonFinite, Portability, Unsigned};
+use super::rules::{Portability, Unsigned, Unwritable};
 use crate::values::point::FieldRef;
 
 /// InfluxDB 3.x refuses longer strings; 1.x and 2.x have no limit of their own.
@@ -10,8 +10,10 @@ pub(crate) const STRING_BYTES_MAX: usize = 65_536;
 
 /// Whether a value was written or, under a rule, left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Written {
+pub enum Written {
+    /// It was written.
     Yes,
+    /// It was left out.
     LeftOut,
 }
 
@@ -33,8 +35,8 @@ pub(crate) fn write_float(value: f64, settings: &Settings, out: &mut Vec<u8>) ->
         return Ok(Written::Yes);
     }
     match settings.non_finite {
-        NonFinite::Refuse => Err(Problem::NotFinite),
-        NonFinite::SkipField => Ok(Written::LeftOut),
+        Unwritable::Refuse => Err(Problem::NotFinite),
+        Unwritable::Skip => Ok(Written::LeftOut),
     }
 }
 
