@@ -18,5 +18,13 @@ pub use values::config::{
 };
 pub use values::fate::{Durability, Fate, QuarantineReason, ShedReason, Standing};
 pub use values::ledger::{Ledger, Tally};
+pub use values::line_protocol::encoder::{Encoded, Encoder};
+pub use values::line_protocol::line::{Line, Lines};
+pub use values::line_protocol::problem::{LineError, Place, PointError, Problem};
+pub use values::line_protocol::rules::{LineRules, Portability, SubPrecision, Unsigned, Unwritable};
+pub use values::line_protocol::series::{
+    Dynamic, FieldKind, FieldValues, PreparedSeries, Series, SeriesBuilder, Values,
+};
+pub use values::point::{FieldRef, FieldType, FieldValue, Point, PointRef};
 pub use values::precision::{Precision, Timestamp, UnknownPrecision};
 pub use values::seq::{Seq, SeqRange, SpoolTag};

@@ -96,7 +96,7 @@ pub struct Config {
     pub spool: Option<SpoolConfig>,
     /// What cannot be written as it is.
     #[serde(default)]
-    pub lines: super::line_protocol::LineRules,
+    pub lines: super::line_protocol::rules::LineRules,
 }
 
 /// The queue in memory. Its bounds count what is sealed, too, until it is on disk or delivered.
@@ -387,7 +387,7 @@ impl Config {
             queue: QueueConfig::default(),
             batch: BatchConfig::default(),
             spool: None,
-            lines: super::line_protocol::LineRules::default(),
+            lines: super::line_protocol::rules::LineRules::default(),
         }
     }
 

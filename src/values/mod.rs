@@ -5,5 +5,6 @@ pub(crate) mod config;
 pub(crate) mod fate;
 pub(crate) mod ledger;
 pub(crate) mod line_protocol;
+pub(crate) mod point;
 pub(crate) mod precision;
 pub(crate) mod seq;

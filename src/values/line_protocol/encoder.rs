@@ -1,0 +1,430 @@
+//! From points to lines.
+
+use super::keys;
+use super::line::Lines;
+use super::name::{self, Slot};
+use super::problem::{Place, PointError, Problem};
+use super::rules::{LineRules, Portability, SubPrecision, Unsigned, Unwritable};
+use super::value::{self, Written};
+use crate::values::point::{FieldRef, FieldValue, Point, PointRef, PointTime, Text};
+use crate::values::precision::{Precision, Timestamp};
+
+/// 1.x and 2.x refuse more for the escaped measurement and tags, one field key, and what they put between the two.
+pub(crate) const KEY_BYTES_MAX: usize = 65_535;
+
+/// What 1.x and 2.x put between the series and a field's key: `#!~#`.
+pub(crate) const KEY_SEPARATOR_BYTES: usize = 4;
+
+/// The first and the last nanosecond of 1.x and 2.x; beyond these lie values of 64 bits which they reserve.
+pub(crate) const NANOS_MIN: i64 = i64::MIN + 2;
+/// See [`NANOS_MIN`].
+pub(crate) const NANOS_MAX: i64 = i64::MAX - 1;
+
+/// Writes points as line protocol, by one database's precision and rules, and checks lines that others wrote.
+///
+/// A running database has one of these; alone it is of use for files, tests, and other ways of sending.
+///
+/// ```
+/// use influx_spool::{Encoder, LineRules, Point, Precision};
+/// let encoder = Encoder::new(Precision::Seconds, &LineRules::default())?;
+/// let mut lines = Vec::new();
+/// let encoded = encoder.encode(&Point::new("cpu").tag("host", "a b").field("usage", 0.5), || 5, &mut lines)?;
+/// assert_eq!(lines, b"cpu,host=a\\ b usage=0.5 5\n");
+/// assert_eq!(encoded.timestamp_nanos, 5_000_000_000);
+/// # Ok::<(), influx_spool::PointError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Encoder {
+    settings: Settings,
+    default_tags: Vec<DefaultTag>,
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Encoded {
+    /// The line's timestamp, in nanoseconds since 1970 whatever the precision.
+    pub timestamp_nanos: i64,
+}
+
+/// The rules without the default tags.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub(crate) precision: Precision,
+    pub(crate) unsigned: Unsigned,
+    pub(crate) non_finite: Unwritable,
+    pub(crate) blank_tags: Unwritable,
+    pub(crate) blank_fields: Unwritable,
+    pub(crate) sub_precision: SubPrecision,
+    pub(crate) portability: Portability,
+}
+
+/// A default tag, and its escaped form `,key=value`.
+#[derive(Clone, Debug)]
+pub(crate) struct DefaultTag {
+    pub(crate) key: String,
+    pub(crate) escaped: Vec<u8>,
+}
+
+impl DefaultTag {
+    /// The escaped key.
+    pub(crate) fn escaped_key(&self) -> &[u8] {
+        // Escaping adds bytes only before characters, so the key's own end is found from the form `,key=`.
+        let key = name::escaped_len(self.key.as_bytes());
+        &self.escaped[1..=key]
+    }
+}
+
+impl Encoder {
+    /// An encoder for a database with this precision and these rules.
+    ///
+    /// # Errors
+    /// A default tag cannot be written.
+    pub fn new(precision: Precision, rules: &LineRules) -> Result<Self, PointError> {
+        let settings = Settings {
+            precision,
+            unsigned: rules.unsigned,
+            non_finite: rules.non_finite,
+            blank_tags: rules.blank_tags,
+            blank_fields: rules.blank_fields,
+            sub_precision: rules.sub_precision,
+            portability: rules.portability,
+        };
+        let mut default_tags = Vec::with_capacity(rules.default_tags.len());
+        for (key, value) in &rules.default_tags {
+            let mut escaped = Vec::new();
+            write_tag(key, value, &settings, &mut escaped)?;
+            if !escaped.is_empty() {
+                default_tags.push(DefaultTag { key: key.clone(), escaped });
+            }
+        }
+        Ok(Self { settings, default_tags })
+    }
+
+    /// Appends the point as one line, ended by a newline. On an error `out` is as before.
+    ///
+    /// `stamp` is asked for a timestamp, in units of the precision, if the point has none.
+    ///
+    /// # Errors
+    /// The point cannot be written so that every server keeps it; the error names the place and the reason.
+    #[inline]
+    pub fn encode(
+        &self,
+        point: &Point,
+        stamp: impl FnOnce() -> i64,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, PointError> {
+        self.append(&point.measurement, &point.tags, &point.fields, point.timestamp, stamp, out)
+    }
+
+    /// As [`encode`](Self::encode), for a point that is not built.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    #[inline]
+    pub fn encode_ref(
+        &self,
+        point: &PointRef<'_>,
+        stamp: impl FnOnce() -> i64,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, PointError> {
+        let time = point.timestamp.map(|at| PointTime::Moment { at });
+        self.append(point.measurement, point.tags, point.fields, time, stamp, out)
+    }
+
+    /// Splits a text into its points and checks each: an item is a line that every server takes, or what is wrong
+    /// with it. Comments and blank lines are passed over.
+    ///
+    /// Splitting heeds quotes: a string may hold newlines. CRLF ends a line as LF does.
+    #[must_use]
+    pub fn lines<'a>(&'a self, text: &'a [u8]) -> Lines<'a> {
+        Lines::new(self, text)
+    }
+
+    /// The precision that timestamps are written in.
+    #[must_use]
+    pub const fn precision(&self) -> Precision {
+        self.settings.precision
+    }
+
+    pub(crate) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(crate) fn default_tags(&self) -> &[DefaultTag] {
+        &self.default_tags
+    }
+
+    fn append<T: Tag, F: Field>(
+        &self,
+        measurement: &str,
+        tags: &[T],
+        fields: &[F],
+        time: Option<PointTime>,
+        stamp: impl FnOnce() -> i64,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, PointError> {
+        let start = out.len();
+        let result = self.try_append(measurement, tags, fields, time, stamp, out);
+        if result.is_err() {
+            out.truncate(start);
+        }
+        result
+    }
+
+    fn try_append<T: Tag, F: Field>(
+        &self,
+        measurement: &str,
+        tags: &[T],
+        fields: &[F],
+        time: Option<PointTime>,
+        stamp: impl FnOnce() -> i64,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, PointError> {
+        let start = out.len();
+        self.write_series(measurement, tags, out)?;
+        let series_bytes = out.len() - start;
+        self.write_fields(fields, out)?;
+        if out.len() - start > KEY_BYTES_MAX - KEY_SEPARATOR_BYTES {
+            check_key_bytes(series_bytes, fields.iter().map(Keyed::key))?;
+        }
+        let encoded = self.settings.write_timestamp(time, stamp, out)?;
+        Ok(encoded)
+    }
+
+    pub(crate) fn write_series<T: Tag>(
+        &self,
+        measurement: &str,
+        tags: &[T],
+        out: &mut Vec<u8>,
+    ) -> Result<(), PointError> {
+        write_measurement(measurement, self.settings.portability, out)?;
+        if tags.is_sorted_by(|a, b| a.key() < b.key()) {
+            return self.write_tags(tags.iter(), out);
+        }
+        let mut sorted: Vec<&T> = tags.iter().collect();
+        sorted.sort_unstable_by_key(|tag| tag.key());
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0].key() == pair[1].key()) {
+            return Err(PointError::new(Place::tag_key(pair[0].key()), Problem::Duplicate));
+        }
+        self.write_tags(sorted.into_iter(), out)
+    }
+
+    /// Writes tags that come sorted and without duplicates, and the default tags among them. A point's own tag wins.
+    #[inline]
+    fn write_tags<'t, T: Tag + 't>(
+        &self,
+        tags: impl Iterator<Item = &'t T>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), PointError> {
+        let mut defaults = self.default_tags.as_slice();
+        for tag in tags {
+            while let Some((default, rest)) = defaults.split_first()
+                && default.key.as_str() <= tag.key()
+            {
+                if default.key != tag.key() {
+                    out.extend_from_slice(&default.escaped);
+                }
+                defaults = rest;
+            }
+            write_tag(tag.key(), tag.value(), &self.settings, out)?;
+        }
+        for default in defaults {
+            out.extend_from_slice(&default.escaped);
+        }
+        Ok(())
+    }
+
+    fn write_fields<F: Field>(&self, fields: &[F], out: &mut Vec<u8>) -> Result<(), PointError> {
+        let start = out.len();
+        for field in fields {
+            write_field(field.key(), field.value(), &self.settings, out)?;
+        }
+        // Each field began with a comma; the first one's is the space between series and fields.
+        *out.get_mut(start).ok_or_else(no_fields)? = b' ';
+        check_unique(fields)
+    }
+}
+
+impl Settings {
+    /// Appends a space, the timestamp and the newline.
+    #[inline]
+    pub(crate) fn write_timestamp(
+        &self,
+        time: Option<PointTime>,
+        stamp: impl FnOnce() -> i64,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, PointError> {
+        let (units, timestamp_nanos) = match time {
+            None => self.check_units(stamp()),
+            Some(PointTime::Units(units)) => self.check_units(units),
+            Some(PointTime::Moment { at }) => self.units_of(at),
+        }
+        .map_err(|problem| PointError::new(Place::Timestamp, problem))?;
+        out.push(b' ');
+        out.extend_from_slice(itoa::Buffer::new().format(units).as_bytes());
+        out.push(b'\n');
+        Ok(Encoded { timestamp_nanos })
+    }
+
+    /// Units of the precision, with the same in nanoseconds, unless servers refuse such a time.
+    #[inline]
+    pub(crate) fn check_units(&self, units: i64) -> Result<(i64, i64), Problem> {
+        match units.checked_mul(self.precision.nanoseconds()) {
+            Some(nanos @ NANOS_MIN..=NANOS_MAX) => Ok((units, nanos)),
+            _ => Err(Problem::OutOfRange),
+        }
+    }
+
+    fn units_of(&self, at: Timestamp) -> Result<(i64, i64), Problem> {
+        let unit = self.precision.nanoseconds();
+        if self.sub_precision == SubPrecision::Refuse && at.nanos() % unit != 0 {
+            return Err(Problem::SubPrecision);
+        }
+        self.check_units(at.nanos().div_euclid(unit))
+    }
+}
+
+/// Something with a key: a tag or a field as [`Point`] and [`PointRef`] have it, or a field's name alone.
+pub(crate) trait Keyed {
+    fn key(&self) -> &str;
+}
+
+pub(crate) trait Tag: Keyed {
+    fn value(&self) -> &str;
+}
+
+pub(crate) trait Field: Keyed {
+    fn value(&self) -> FieldRef<'_>;
+}
+
+impl Keyed for Text {
+    #[inline]
+    fn key(&self) -> &str {
+        self
+    }
+}
+
+impl<V> Keyed for (Text, V) {
+    #[inline]
+    fn key(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<V> Keyed for (&str, V) {
+    #[inline]
+    fn key(&self) -> &str {
+        self.0
+    }
+}
+
+impl Tag for (Text, Text) {
+    #[inline]
+    fn value(&self) -> &str {
+        &self.1
+    }
+}
+
+impl Tag for (&str, &str) {
+    #[inline]
+    fn value(&self) -> &str {
+        self.1
+    }
+}
+
+impl Field for (Text, FieldValue) {
+    #[inline]
+    fn value(&self) -> FieldRef<'_> {
+        FieldRef::from(&self.1)
+    }
+}
+
+impl Field for (&str, FieldRef<'_>) {
+    #[inline]
+    fn value(&self) -> FieldRef<'_> {
+        self.1
+    }
+}
+
+fn write_measurement(name: &str, portability: Portability, out: &mut Vec<u8>) -> Result<(), PointError> {
+    let result = match name.as_bytes().first() {
+        Some(b'#') => Err(Problem::LooksLikeComment),
+        _ => name::write(Slot::Measurement, name, portability, out),
+    };
+    result.map_err(|problem| PointError::new(Place::Measurement, problem))
+}
+
+/// Appends `,key=value`.
+#[inline]
+fn write_tag(key: &str, value: &str, settings: &Settings, out: &mut Vec<u8>) -> Result<(), PointError> {
+    if settings.blank_tags == Unwritable::Skip && (key.is_empty() || value.is_empty()) {
+        return Ok(());
+    }
+    out.push(b',');
+    name::check_reserved(Slot::TagKey, key.as_bytes())
+        .and_then(|()| name::write(Slot::TagKey, key, settings.portability, out))
+        .map_err(|problem| PointError::new(Place::tag_key(key), problem))?;
+    out.push(b'=');
+    name::write(Slot::TagValue, value, settings.portability, out)
+        .map_err(|problem| PointError::new(Place::tag_value(key), problem))
+}
+
+/// Appends `,key=value`, or nothing if the field is left out.
+#[inline]
+fn write_field(
+    key: &str,
+    value: FieldRef<'_>,
+    settings: &Settings,
+    out: &mut Vec<u8>,
+) -> Result<(), PointError> {
+    if settings.blank_fields == Unwritable::Skip && key.is_empty() {
+        return Ok(());
+    }
+    let start = out.len();
+    write_field_key(key, settings, out)?;
+    match value::write(value, settings, out) {
+        Ok(Written::Yes) => Ok(()),
+        Ok(Written::LeftOut) => {
+            out.truncate(start);
+            Ok(())
+        }
+        Err(problem) => Err(PointError::new(Place::field_value(key), problem)),
+    }
+}
+
+/// Appends `,key=`.
+#[inline]
+pub(crate) fn write_field_key(key: &str, settings: &Settings, out: &mut Vec<u8>) -> Result<(), PointError> {
+    out.push(b',');
+    name::check_reserved(Slot::FieldKey, key.as_bytes())
+        .and_then(|()| name::write(Slot::FieldKey, key, settings.portability, out))
+        .map_err(|problem| PointError::new(Place::field_key(key), problem))?;
+    out.push(b'=');
+    Ok(())
+}
+
+/// Refuses fields with one name.
+#[inline]
+pub(crate) fn check_unique<K: Keyed>(fields: &[K]) -> Result<(), PointError> {
+    match keys::duplicate(fields.len(), |at| fields[at].key()) {
+        None => Ok(()),
+        Some(key) => Err(PointError::new(Place::field_key(key), Problem::Duplicate)),
+    }
+}
+
+/// Refuses a series and field key that together are longer than 1.x and 2.x take.
+pub(crate) fn check_key_bytes<'k>(
+    series_bytes: usize,
+    field_keys: impl Iterator<Item = &'k str>,
+) -> Result<(), PointError> {
+    let longest = field_keys.map(|key| name::escaped_len(key.as_bytes())).max().unwrap_or(0);
+    if series_bytes + KEY_SEPARATOR_BYTES + longest > KEY_BYTES_MAX {
+        return Err(PointError::new(Place::Series, Problem::TooLong));
+    }
+    Ok(())
+}
+
+pub(crate) fn no_fields() -> PointError {
+    PointError::new(Place::Fields, Problem::NoFields)
+}

@@ -1,0 +1,194 @@
+//! Names and tag values: which can be written, and how.
+
+use super::problem::Problem;
+use super::rules::Portability;
+
+/// Where a name stands; the characters that need escaping differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    Measurement,
+    TagKey,
+    TagValue,
+    FieldKey,
+}
+
+impl Slot {
+    /// Whether a backslash before a quote is dropped here by 1.x and 2.x, though 3.x keeps it.
+    pub(crate) const fn drops_backslash_before_quote(self) -> bool {
+        matches!(self, Self::Measurement | Self::FieldKey)
+    }
+}
+
+/// Appends `name`, escaped. What was appended before an error is left to the caller to take back.
+#[inline]
+pub(crate) fn write(
+    slot: Slot,
+    name: &str,
+    portability: Portability,
+    out: &mut Vec<u8>,
+) -> Result<(), Problem> {
+    let bytes = name.as_bytes();
+    if is_plain(bytes) && !bytes.is_empty() {
+        out.extend_from_slice(bytes);
+        return Ok(());
+    }
+    write_special(slot, bytes, portability, out)
+}
+
+#[cold]
+fn write_special(
+    slot: Slot,
+    name: &[u8],
+    portability: Portability,
+    out: &mut Vec<u8>,
+) -> Result<(), Problem> {
+    if name.is_empty() {
+        return Err(Problem::Empty);
+    }
+    for (at, &byte) in name.iter().enumerate() {
+        match byte {
+            0..0x20 | 0x7f => return Err(Problem::ControlCharacter),
+            b'\\' => check_backslash(slot, name.get(at + 1).copied(), portability)?,
+            b',' | b' ' => out.push(b'\\'),
+            b'=' if slot != Slot::Measurement => out.push(b'\\'),
+            _ => {}
+        }
+        out.push(byte);
+    }
+    Ok(())
+}
+
+/// How long a key that can be written becomes by escaping.
+pub(crate) fn escaped_len(key: &[u8]) -> usize {
+    key.len() + key.iter().filter(|byte| matches!(byte, b',' | b' ' | b'=')).count()
+}
+
+/// Whether a backslash that is meant as one is kept by every server, with `next` behind it.
+pub(crate) fn check_backslash(slot: Slot, next: Option<u8>, portability: Portability) -> Result<(), Problem> {
+    match next {
+        None => Err(Problem::TrailingBackslash),
+        Some(b',' | b' ' | b'=') => Err(Problem::AmbiguousBackslash),
+        Some(b'"') if slot.drops_backslash_before_quote() => Err(Problem::AmbiguousBackslash),
+        Some(b'\\') if portability == Portability::AllVersions => Err(Problem::DoubleBackslash),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Refuses the names that servers keep for themselves: 1.x drops a field called `time` in silence and refuses such
+/// a tag, 2.x refuses tags called `_measurement` and `_field` as well.
+#[inline]
+pub(crate) fn check_reserved(slot: Slot, key: &[u8]) -> Result<(), Problem> {
+    let is_reserved = match key.first() {
+        Some(b't') => key == b"time",
+        Some(b'_') if slot == Slot::TagKey => key == b"_measurement" || key == b"_field",
+        _ => false,
+    };
+    if is_reserved { Err(Problem::ReservedName) } else { Ok(()) }
+}
+
+/// Whether every byte can be written as it is in every slot: no control character, space, `,`, `=` or `\`.
+///
+/// Names are short, mostly under 16 bytes, so this looks at eight bytes at a time: a table costs twice as much
+/// and a vectorised search more than that before it starts.
+#[inline]
+fn is_plain(name: &[u8]) -> bool {
+    let Some(last) = name.last_chunk::<8>() else {
+        return specials(short_word(name)) == 0;
+    };
+    // The last word overlaps the one before it, so that there is no remainder to go through.
+    let mut found = specials(u64::from_le_bytes(*last));
+    for word in name.as_chunks::<8>().0 {
+        found |= specials(u64::from_le_bytes(*word));
+    }
+    found == 0
+}
+
+/// Fewer than eight bytes in one word, some of them twice, filled up with letters.
+#[inline]
+fn short_word(name: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+        return u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last));
+    }
+    match *name {
+        [a] => repeat(a),
+        [a, b] => u64::from_le_bytes([a, b, a, b, a, b, a, b]),
+        [a, b, c] => u64::from_le_bytes([a, b, c, a, b, c, a, b]),
+        _ => repeat(b'a'),
+    }
+}
+
+/// Not zero if one of the eight bytes is special. A hit may also mark bytes above it; "none" is exact.
+#[inline]
+const fn specials(word: u64) -> u64 {
+    let below_or_space = word.wrapping_sub(repeat(b' ' + 1)) & !word;
+    let found = below_or_space
+        | zero_bytes(word ^ repeat(b','))
+        | zero_bytes(word ^ repeat(b'='))
+        | zero_bytes(word ^ repeat(b'\\'))
+        | zero_bytes(word ^ repeat(0x7f));
+    found & repeat(0x80)
+}
+
+#[inline]
+const fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(repeat(1)) & !word
+}
+
+#[inline]
+const fn repeat(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(slot: Slot, name: &str, portability: Portability) -> Result<String, Problem> {
+        let mut out = Vec::new();
+        write(slot, name, portability, &mut out).map(|()| String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn plain_is_decided_alike_for_every_byte_at_every_position_of_every_length() {
+        for length in 1..=20 {
+            for at in 0..length {
+                for byte in 0..=255_u8 {
+                    let mut name = vec![b'x'; length];
+                    name[at] = byte;
+                    let special = byte <= b' ' || byte == 0x7f || b",=\\".contains(&byte);
+                    assert_eq!(is_plain(&name), !special, "{byte:#x} at {at} of {length}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn separators_are_escaped_where_servers_need_it() {
+        let all = Portability::AllVersions;
+        assert_eq!(written(Slot::Measurement, "a b,c=d\"", all), Ok("a\\ b\\,c=d\"".into()));
+        for slot in [Slot::TagKey, Slot::TagValue, Slot::FieldKey] {
+            assert_eq!(written(slot, "a b,c=d\"", all), Ok("a\\ b\\,c\\=d\"".into()));
+        }
+    }
+
+    #[test]
+    fn a_backslash_is_written_only_where_it_survives() {
+        for slot in [Slot::Measurement, Slot::TagKey, Slot::TagValue, Slot::FieldKey] {
+            for portability in [Portability::AllVersions, Portability::V1AndV2] {
+                assert_eq!(written(slot, "a\\b", portability), Ok("a\\b".into()));
+                assert_eq!(written(slot, "a\\", portability), Err(Problem::TrailingBackslash));
+                for next in [",", " ", "="] {
+                    let name = format!("a\\{next}b");
+                    assert_eq!(written(slot, &name, portability), Err(Problem::AmbiguousBackslash));
+                }
+            }
+            assert_eq!(written(slot, "\\\\a", Portability::AllVersions), Err(Problem::DoubleBackslash));
+            assert_eq!(written(slot, "\\\\a", Portability::V1AndV2), Ok("\\\\a".into()));
+        }
+        assert_eq!(written(Slot::TagValue, "\\\"", Portability::AllVersions), Ok("\\\"".into()));
+        assert_eq!(
+            written(Slot::FieldKey, "\\\"", Portability::AllVersions),
+            Err(Problem::AmbiguousBackslash)
+        );
+    }
+}

@@ -1,0 +1,363 @@
+//! Series prepared once and pushed with values only: the fast way, and a schema.
+
+use std::marker::PhantomData;
+
+use super::encoder::{self, Encoded, Encoder, Settings};
+use super::problem::{Place, PointError, Problem};
+use super::value::{self, Written};
+use crate::values::point::{FieldRef, FieldType, PointTime, Text};
+use crate::values::precision::Timestamp;
+
+/// A measurement with its tags, to which field names are added to make a [`Series`].
+///
+/// ```
+/// use influx_spool::{Encoder, LineRules, Precision, SeriesBuilder};
+///
+/// let series = SeriesBuilder::new("cpu")
+///     .tag("host", "a")
+///     .fields::<(f64, i64, Option<&str>)>(["usage", "cores", "note"]);
+///
+/// let encoder = Encoder::new(Precision::Seconds, &LineRules::default())?;
+/// let series = encoder.prepare(&series)?;
+/// let mut lines = Vec::new();
+/// series.encode((0.5, 8, None), None, || 1, &mut lines)?;
+/// series.encode((0.7, 8, Some("hot")), None, || 2, &mut lines)?;
+/// assert_eq!(lines, b"cpu,host=a usage=0.5,cores=8i 1\ncpu,host=a usage=0.7,cores=8i,note=\"hot\" 2\n");
+/// # Ok::<(), influx_spool::PointError>(())
+/// ```
+///
+/// A value of another type does not compile:
+///
+/// ```compile_fail,E0308
+/// # use influx_spool::{Encoder, LineRules, Precision, SeriesBuilder};
+/// # let encoder = Encoder::new(Precision::Seconds, &LineRules::default()).unwrap();
+/// let series = encoder.prepare(&SeriesBuilder::new("cpu").fields::<(f64,)>(["usage"])).unwrap();
+/// series.encode((1_i64,), None, || 1, &mut Vec::new());
+/// ```
+#[derive(Clone, Debug)]
+pub struct SeriesBuilder {
+    measurement: Text,
+    tags: Vec<(Text, Text)>,
+}
+
+impl SeriesBuilder {
+    /// A series of this measurement, without tags.
+    #[must_use]
+    pub fn new(measurement: impl Into<Text>) -> Self {
+        Self { measurement: measurement.into(), tags: Vec::new() }
+    }
+
+    /// Adds a tag, in any order.
+    #[must_use]
+    pub fn tag(mut self, key: impl Into<Text>, value: impl Into<Text>) -> Self {
+        self.tags.push((key.into(), value.into()));
+        self
+    }
+
+    /// Names the fields, whose types are those of the tuple `V`: one to twelve [`FieldKind`]s.
+    #[must_use]
+    pub fn fields<V: FieldValues>(self, names: V::Names) -> Series<V> {
+        let names = names.into_iter().map(Text::Borrowed).collect();
+        Series { builder: self, names, schema: V::SCHEMA, values: PhantomData }
+    }
+
+    /// Names the fields and their types at run time. Values are then checked when they are pushed.
+    ///
+    /// ```
+    /// use influx_spool::{Encoder, FieldType, LineRules, Precision, SeriesBuilder};
+    /// let fields = [("usage", FieldType::Float), ("cores", FieldType::Integer)];
+    /// let encoder = Encoder::new(Precision::Seconds, &LineRules::default())?;
+    /// let series = encoder.prepare(&SeriesBuilder::new("cpu").dynamic_fields(fields))?;
+    ///
+    /// let mut lines = Vec::new();
+    /// series.encode(&[0.5.into(), 8.into()], None, || 1, &mut lines)?;
+    /// assert_eq!(lines, b"cpu usage=0.5,cores=8i 1\n");
+    ///
+    /// let error = series.encode(&[0.5.into(), "many".into()], None, || 1, &mut lines).unwrap_err();
+    /// assert_eq!(error.to_string(), r#"value of field "cores": is of type string, the series has type integer"#);
+    /// # Ok::<(), influx_spool::PointError>(())
+    /// ```
+    #[must_use]
+    pub fn dynamic_fields<N: Into<Text>>(
+        self,
+        fields: impl IntoIterator<Item = (N, FieldType)>,
+    ) -> Series<Dynamic> {
+        let (names, types): (Vec<_>, Vec<_>) =
+            fields.into_iter().map(|(name, field_type)| (name.into(), field_type)).unzip();
+        Series { builder: self, names, schema: Dynamic { types }, values: PhantomData }
+    }
+}
+
+/// A measurement, its tags, and the names and types of its fields. See [`SeriesBuilder`].
+#[derive(Clone, Debug)]
+pub struct Series<V: Values> {
+    builder: SeriesBuilder,
+    names: Vec<Text>,
+    schema: V::Schema,
+    values: PhantomData<fn(V)>,
+}
+
+/// A series checked and encoded once for one database. It is cheap to use and can be shared between threads.
+#[derive(Clone, Debug)]
+pub struct PreparedSeries<V: Values> {
+    settings: Settings,
+    /// The measurement and all tags.
+    series: Vec<u8>,
+    /// For each field its name, and `,name=`.
+    fields: Vec<(Text, Vec<u8>)>,
+    schema: V::Schema,
+    values: PhantomData<fn(V)>,
+}
+
+impl Encoder {
+    /// Checks and encodes the parts of a series that do not change.
+    ///
+    /// # Errors
+    /// A name or tag cannot be written, or occurs twice; no fields are named.
+    pub fn prepare<V: Values>(&self, series: &Series<V>) -> Result<PreparedSeries<V>, PointError> {
+        let Series { builder, names, schema, .. } = series;
+        let mut written = Vec::new();
+        self.write_series(&builder.measurement, &builder.tags, &mut written)?;
+        let mut fields = Vec::with_capacity(names.len());
+        for name in names {
+            let mut key = Vec::new();
+            encoder::write_field_key(name, self.settings(), &mut key)?;
+            fields.push((name.clone(), key));
+        }
+        encoder::check_unique(names)?;
+        encoder::check_key_bytes(written.len(), names.iter().map(AsRef::as_ref))?;
+        if names.is_empty() {
+            return Err(encoder::no_fields());
+        }
+        Ok(PreparedSeries {
+            settings: *self.settings(),
+            series: written,
+            fields,
+            schema: schema.clone(),
+            values: PhantomData,
+        })
+    }
+}
+
+impl<V: Values> PreparedSeries<V> {
+    /// Appends one point as a line, ended by a newline. On an error `out` is as before.
+    ///
+    /// `stamp` is asked for a timestamp, in units of the precision, if none is given.
+    ///
+    /// # Errors
+    /// A float is not finite, an unsigned value or the timestamp cannot be written by the encoder's rules, all fields
+    /// are left out; for [`Dynamic`] series also: the number or a type of the values is wrong.
+    #[inline]
+    pub fn encode(
+        &self,
+        values: V::Of<'_>,
+        timestamp: Option<Timestamp>,
+        stamp: impl FnOnce() -> i64,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, PointError> {
+        let start = out.len();
+        let result = self.try_encode(values, timestamp, stamp, out);
+        if result.is_err() {
+            out.truncate(start);
+        }
+        result
+    }
+
+    #[inline]
+    fn try_encode(
+        &self,
+        values: V::Of<'_>,
+        timestamp: Option<Timestamp>,
+        stamp: impl FnOnce() -> i64,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, PointError> {
+        out.extend_from_slice(&self.series);
+        let fields_start = out.len();
+        let mut writer = FieldWriter { settings: &self.settings, fields: self.fields.iter(), out };
+        V::write(values, &self.schema, &mut writer)?;
+        *out.get_mut(fields_start).ok_or_else(encoder::no_fields)? = b' ';
+        self.settings.write_timestamp(timestamp.map(|at| PointTime::Moment { at }), stamp, out)
+    }
+}
+
+/// The values of one point of a series: a tuple of [`FieldKind`]s, or [`Dynamic`]. Sealed.
+pub trait Values: sealed::Sealed {
+    /// What is known of the types apart from the type itself.
+    #[doc(hidden)]
+    type Schema: Clone + std::fmt::Debug;
+
+    /// What is given to push one point.
+    type Of<'v>;
+
+    #[doc(hidden)]
+    fn write(
+        values: Self::Of<'_>,
+        schema: &Self::Schema,
+        writer: &mut FieldWriter<'_>,
+    ) -> Result<(), PointError>;
+}
+
+/// A tuple of one to twelve [`FieldKind`]s. Sealed.
+pub trait FieldValues: Values<Schema = ()> {
+    /// An array of as many names.
+    type Names: IntoIterator<Item = &'static str>;
+
+    #[doc(hidden)]
+    const SCHEMA: ();
+}
+
+/// A type of field: `f64`, `i64`, `u64`, `bool`, `&str`, or an `Option` of these, whose `None` is left out. Sealed.
+pub trait FieldKind: sealed::Sealed {
+    /// What is given: the type itself, except that a `&str` may live as short as the call.
+    type Of<'v>;
+
+    #[doc(hidden)]
+    fn write(value: Self::Of<'_>, settings: &Settings, out: &mut Vec<u8>) -> Result<Written, Problem>;
+}
+
+/// Values whose number and types are checked when they are pushed. See [`SeriesBuilder::dynamic_fields`].
+#[derive(Clone, Debug)]
+pub struct Dynamic {
+    types: Vec<FieldType>,
+}
+
+/// Writes a series' fields one after the other.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct FieldWriter<'w> {
+    settings: &'w Settings,
+    fields: std::slice::Iter<'w, (Text, Vec<u8>)>,
+    out: &'w mut Vec<u8>,
+}
+
+impl FieldWriter<'_> {
+    #[inline]
+    fn write(
+        &mut self,
+        value: impl FnOnce(&Settings, &mut Vec<u8>) -> Result<Written, Problem>,
+    ) -> Result<(), PointError> {
+        let Some((name, key)) = self.fields.next() else {
+            return Ok(());
+        };
+        let start = self.out.len();
+        self.out.extend_from_slice(key);
+        match value(self.settings, self.out) {
+            Ok(Written::Yes) => Ok(()),
+            Ok(Written::LeftOut) => {
+                self.out.truncate(start);
+                Ok(())
+            }
+            Err(problem) => Err(PointError::new(Place::field_value(name), problem)),
+        }
+    }
+}
+
+impl Values for Dynamic {
+    type Schema = Self;
+    type Of<'v> = &'v [FieldRef<'v>];
+
+    fn write(
+        values: Self::Of<'_>,
+        schema: &Self::Schema,
+        writer: &mut FieldWriter<'_>,
+    ) -> Result<(), PointError> {
+        let (expected, found) = (schema.types.len(), values.len());
+        if expected != found {
+            return Err(PointError::new(Place::Fields, Problem::WrongCount { expected, found }));
+        }
+        for (&value, &expected) in values.iter().zip(&schema.types) {
+            let found = value.field_type();
+            writer.write(|settings, out| {
+                if expected != found {
+                    return Err(Problem::WrongType { expected, found });
+                }
+                value::write(value, settings, out)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+macro_rules! field_kinds {
+    ($($type:ty => |$value:ident, $settings:ident, $out:ident| $write:expr;)+) => {$(
+        impl FieldKind for $type {
+            type Of<'v> = $type;
+
+            #[inline]
+            fn write($value: $type, $settings: &Settings, $out: &mut Vec<u8>) -> Result<Written, Problem> {
+                $write
+            }
+        }
+        impl sealed::Sealed for $type {}
+    )+};
+}
+
+field_kinds! {
+    f64 => |value, settings, out| value::write_float(value, settings, out);
+    i64 => |value, _settings, out| Ok(value::write_integer(value, out));
+    u64 => |value, settings, out| value::write_unsigned(value, settings, out);
+    bool => |value, _settings, out| Ok(value::write_boolean(value, out));
+}
+
+impl FieldKind for &str {
+    type Of<'v> = &'v str;
+
+    #[inline]
+    fn write(value: &str, settings: &Settings, out: &mut Vec<u8>) -> Result<Written, Problem> {
+        value::write_string(value, settings, out)
+    }
+}
+
+impl<K: FieldKind> FieldKind for Option<K> {
+    type Of<'v> = Option<K::Of<'v>>;
+
+    #[inline]
+    fn write(value: Self::Of<'_>, settings: &Settings, out: &mut Vec<u8>) -> Result<Written, Problem> {
+        match value {
+            Some(value) => K::write(value, settings, out),
+            None => Ok(Written::LeftOut),
+        }
+    }
+}
+
+macro_rules! field_values {
+    ($($count:literal: $($kind:ident $at:tt),+;)+) => {$(
+        impl<$($kind: FieldKind),+> Values for ($($kind,)+) {
+            type Schema = ();
+            type Of<'v> = ($($kind::Of<'v>,)+);
+
+            #[inline]
+            fn write(values: Self::Of<'_>, (): &(), writer: &mut FieldWriter<'_>) -> Result<(), PointError> {
+                $(writer.write(|settings, out| $kind::write(values.$at, settings, out))?;)+
+                Ok(())
+            }
+        }
+        impl<$($kind: FieldKind),+> FieldValues for ($($kind,)+) {
+            type Names = [&'static str; $count];
+            const SCHEMA: () = ();
+        }
+        impl<$($kind: FieldKind),+> sealed::Sealed for ($($kind,)+) {}
+    )+};
+}
+
+field_values! {
+    1: A 0;
+    2: A 0, B 1;
+    3: A 0, B 1, C 2;
+    4: A 0, B 1, C 2, D 3;
+    5: A 0, B 1, C 2, D 3, E 4;
+    6: A 0, B 1, C 2, D 3, E 4, F 5;
+    7: A 0, B 1, C 2, D 3, E 4, F 5, G 6;
+    8: A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7;
+    9: A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8;
+    10: A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9;
+    11: A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10;
+    12: A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for &str {}
+    impl Sealed for super::Dynamic {}
+    impl<K: Sealed> Sealed for Option<K> {}
+}

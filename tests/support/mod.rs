@@ -1,0 +1,5 @@
+//! What several tests share. Each test compiles it for itself and need not use all of it.
+#![allow(dead_code)]
+
+pub mod cases;
+pub mod influxd;
