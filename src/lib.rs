@@ -3,6 +3,7 @@
 #[cfg(panic = "abort")]
 compile_error!("influx-spool survives panics by unwinding: build with `panic = \"unwind\"`");
 
+mod actors;
 mod failpoint;
 mod machines;
 mod spool;
@@ -12,6 +13,12 @@ mod values;
 pub use machines::plan::Backlog;
 pub use machines::verdict::TroubleKind;
 pub use spool::{QuarantineSize, SalvageReport, SpoolError, SpoolErrorKind};
+pub use actors::child::{ChildSpec, ChildState, ChildStatus};
+pub use actors::context::PriorityContext;
+pub use actors::mailbox::MailboxOptions;
+pub use actors::supervisor::{StopReason, Stopped, Supervisor, SupervisorEvent, SupervisorHandle};
+pub use machines::restart::RestartIntensity;
+pub use machines::tree::{Exit, Restart, Strategy, WhenExceeded};
 pub use values::batch::{Api, Codec, Consistency, Destination, TimeSpan};
 pub use values::config::{
     Auth, BatchConfig, Config, ConfigError, HttpConfig, MissingTimestamp, QueueConfig, SpoolConfig, SpoolFull, SyncMode, WhenFull,

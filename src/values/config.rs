@@ -1,6 +1,5 @@
 //! What an application can set, with the reason for every default.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::{Api, Consistency, Destination};
 use super::fate::Durability;
+use super::line_protocol::rules::LineRules;
 use super::precision::Precision;
 
 /// What happens to a new point when the queue is full.
@@ -76,9 +76,6 @@ pub struct Config {
     /// What happens to a point without a timestamp. Default: it is stamped, uniquely.
     #[serde(default)]
     pub missing_timestamp: MissingTimestamp,
-    /// Tags that every point gets unless it has them itself. Default: none.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub default_tags: BTreeMap<String, String>,
     /// How long an accepted point may be only in memory and unanswered. Default: 1 s, so that a healthy link never
     /// touches the disk and a kill loses at most the last second. Zero stores every batch before it is sent.
     #[serde(default = "defaults::loss_window", with = "humantime_serde")]
@@ -94,9 +91,9 @@ pub struct Config {
     /// The spool. Default: none; points are only in memory then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spool: Option<SpoolConfig>,
-    /// What cannot be written as it is.
+    /// How points become lines: what cannot be written as it is, and tags that every point gets.
     #[serde(default)]
-    pub lines: super::line_protocol::rules::LineRules,
+    pub lines: LineRules,
 }
 
 /// The queue in memory. Its bounds count what is sealed, too, until it is on disk or delivered.
@@ -381,13 +378,12 @@ impl Config {
             precision: Precision::default(),
             consistency: None,
             missing_timestamp: MissingTimestamp::default(),
-            default_tags: BTreeMap::new(),
             loss_window: defaults::loss_window(),
             http: HttpConfig::new(url),
             queue: QueueConfig::default(),
             batch: BatchConfig::default(),
             spool: None,
-            lines: super::line_protocol::rules::LineRules::default(),
+            lines: LineRules::default(),
         }
     }
 
