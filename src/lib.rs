@@ -4,27 +4,39 @@
 compile_error!("influx-spool survives panics by unwinding: build with `panic = \"unwind\"`");
 
 mod actors;
+mod faces;
 mod failpoint;
 mod machines;
 mod spool;
 mod transport;
 mod values;
 
-pub use machines::plan::Backlog;
-pub use machines::verdict::TroubleKind;
-pub use spool::{QuarantineSize, SalvageReport, SpoolError, SpoolErrorKind};
 pub use actors::child::{ChildSpec, ChildState, ChildStatus};
 pub use actors::context::PriorityContext;
+pub use actors::database::Database;
 pub use actors::mailbox::MailboxOptions;
+pub use actors::messages::{
+    Await, Commit, Flush, FlushReport, GetHealth, GetStats, Push, PushLines, Reconfigure, Stage, Stop,
+};
+pub use actors::stop::StopReport;
 pub use actors::supervisor::{StopReason, Stopped, Supervisor, SupervisorEvent, SupervisorHandle};
+pub use faces::builder::{DatabaseBuilder, StartError};
+pub use faces::events::{Events, Told};
+pub use faces::handle::{DatabaseHandle, PushDestination, ReconfigureError};
+pub use faces::registry::Registry;
+pub use faces::series::SeriesPusher;
 pub use machines::restart::RestartIntensity;
 pub use machines::tree::{Exit, Restart, Strategy, WhenExceeded};
+pub use spool::{QuarantineSize, SalvageReport, SpoolError, SpoolErrorKind};
 pub use values::batch::{Api, Codec, Consistency, Destination, TimeSpan};
 pub use values::config::{
-    Auth, BatchConfig, Config, ConfigError, HttpConfig, MissingTimestamp, QueueConfig, SpoolConfig, SpoolFull, SyncMode, WhenFull,
+    Auth, BatchConfig, Config, ConfigError, HttpConfig, MissingTimestamp, QueueConfig, SpoolConfig,
+    SpoolFull, SyncMode, WhenFull,
 };
+pub use values::error::{CallError, PushError, PushReason, PushReport, RefusedItem, RefusedReason};
 pub use values::fate::{Durability, Fate, QuarantineReason, ShedReason, Standing};
-pub use values::ledger::{Ledger, Tally};
+pub use values::health::{Event, Health, Pending, SpoolHealth, Stats};
+pub use values::ledger::{Backlog, Ledger, Tally};
 pub use values::line_protocol::encoder::{Encoded, Encoder};
 pub use values::line_protocol::line::{Line, Lines};
 pub use values::line_protocol::problem::{LineError, Place, PointError, Problem};
@@ -35,3 +47,4 @@ pub use values::line_protocol::series::{
 pub use values::point::{FieldRef, FieldType, FieldValue, Point, PointRef};
 pub use values::precision::{Precision, Timestamp, UnknownPrecision};
 pub use values::seq::{Seq, SeqRange, SpoolTag};
+pub use values::trouble::TroubleKind;

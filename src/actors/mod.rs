@@ -1,11 +1,23 @@
 //! Actors: the only place, with the faces above, that names actix.
 
+pub(crate) mod arbiters;
+mod batcher;
 pub(crate) mod child;
 pub(crate) mod context;
 mod control;
+pub(crate) mod database;
 pub(crate) mod mailbox;
+pub(crate) mod messages;
 mod panics;
+pub(crate) mod push;
+mod receipts;
+mod reconfigure;
 mod runner;
+mod sender;
+pub(crate) mod shared;
+pub(crate) mod stop;
+mod store;
 mod supervision;
 pub(crate) mod supervisor;
 mod tasks;
+mod workers;

@@ -68,7 +68,10 @@ mod tests {
                 log.note(range(part * 10 + 1, part * 10 + 10), Fate::Delivered);
             }
             assert_eq!(log.ranges.len(), 1, "{order:?}");
-            assert_eq!((log.of(0), log.of(1), log.of(30)), (None, Some(Fate::Delivered), Some(Fate::Delivered)));
+            assert_eq!(
+                (log.of(0), log.of(1), log.of(30)),
+                (None, Some(Fate::Delivered), Some(Fate::Delivered))
+            );
             assert_eq!(log.of(31), None);
         }
     }
@@ -80,7 +83,10 @@ mod tests {
         log.note(SeqRange { first: 1, last: 5 }, Fate::Delivered);
         log.note(SeqRange { first: 6, last: 6 }, shed);
         log.note(SeqRange { first: 7, last: 9 }, Fate::Delivered);
-        assert_eq!((log.of(5), log.of(6), log.of(7)), (Some(Fate::Delivered), Some(shed), Some(Fate::Delivered)));
+        assert_eq!(
+            (log.of(5), log.of(6), log.of(7)),
+            (Some(Fate::Delivered), Some(shed), Some(Fate::Delivered))
+        );
     }
 
     #[test]

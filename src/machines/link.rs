@@ -6,7 +6,8 @@
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
-use super::verdict::{Trouble, TroubleKind};
+use super::verdict::Trouble;
+use crate::values::trouble::TroubleKind;
 
 /// Attempts follow each other after 0.1 s, 0.4 s, 1.6 s, … at the most, drawn with full jitter: a fleet of writers
 /// does not return in step. Growing by four keeps a dead server to some six requests in the first half minute.

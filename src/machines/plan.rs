@@ -3,39 +3,12 @@
 
 use crate::values::batch::Batch;
 use crate::values::fate::Fate;
-use crate::values::ledger::{Ledger, Tally};
+use crate::values::ledger::{Backlog, Ledger, Tally};
 use crate::values::seq::SeqRange;
 
 /// The identity of a stored batch. Never given twice in the life of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub(crate) struct RowId(pub(crate) i64);
-
-/// What lies in the spool undelivered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-#[non_exhaustive]
-pub struct Backlog {
-    /// How many batches.
-    pub batches: u64,
-    /// How many points they hold.
-    pub points: u64,
-    /// Bytes of the points' plain lines.
-    pub bytes: u64,
-}
-
-impl Backlog {
-    pub(crate) const fn add(&mut self, tally: Tally) {
-        self.batches += 1;
-        self.points += tally.points;
-        self.bytes += tally.bytes;
-    }
-
-    /// Saturating: a damaged row may claim more than there is.
-    pub(crate) const fn remove(&mut self, tally: Tally) {
-        self.batches = self.batches.saturating_sub(1);
-        self.points = self.points.saturating_sub(tally.points);
-        self.bytes = self.bytes.saturating_sub(tally.bytes);
-    }
-}
 
 /// Everything one commit writes. All of it happens, or none.
 #[derive(Clone, Debug, Default)]

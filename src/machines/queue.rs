@@ -292,11 +292,7 @@ mod tests {
         let seqs: Vec<_> = std::iter::from_fn(|| rig.queue.take_segment()).map(|s| s.seqs()).collect();
         assert_eq!(
             seqs,
-            [
-                SeqRange { first: 1, last: 2 },
-                SeqRange { first: 3, last: 3 },
-                SeqRange { first: 4, last: 4 }
-            ]
+            [SeqRange { first: 1, last: 2 }, SeqRange { first: 3, last: 3 }, SeqRange { first: 4, last: 4 }]
         );
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::values::trouble::TroubleKind;
+
 /// What came of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
@@ -58,25 +60,6 @@ pub(crate) struct Trouble {
     pub(crate) status: Option<u16>,
     pub(crate) words: String,
     pub(crate) retry_after: Option<Duration>,
-}
-
-/// The kinds of trouble a person would tell apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum TroubleKind {
-    /// No connection to the server, or it broke.
-    Unreachable,
-    /// The server did not answer in time.
-    Timeout,
-    /// The server said it cannot just now (408, 425, 429, 5xx).
-    Unavailable,
-    /// The server does not accept the credentials (401, 403).
-    Unauthorized,
-    /// The database, or the retention policy, does not exist.
-    NoSuchDatabase,
-    /// What answers there is not the write interface of an InfluxDB.
-    WrongEndpoint,
 }
 
 /// What the server said of data that it does not take.
@@ -165,7 +148,8 @@ mod tests {
 
     #[test]
     fn refused_data_keeps_the_words_of_the_server() {
-        let words = r#"{"error":"partial write: unable to parse 'mix,i=bad v=zzz 6': invalid boolean dropped=0"}"#;
+        let words =
+            r#"{"error":"partial write: unable to parse 'mix,i=bad v=zzz 6': invalid boolean dropped=0"}"#;
         let refusal = Refusal { status: 400, words: words.into() };
         assert_eq!(judge(&answer(400, words)), Verdict::Refused(refusal));
         assert!(matches!(judge(&answer(413, "")), Verdict::Refused(_)));
@@ -178,8 +162,14 @@ mod tests {
         check_hold(answer(403, ""), TroubleKind::Unauthorized);
         check_hold(answer(404, r#"{"error":"database not found: \"nope\""}"#), TroubleKind::NoSuchDatabase);
         check_hold(answer(404, "404 page not found\n"), TroubleKind::WrongEndpoint);
-        check_hold(answer(500, r#"{"error":"retention policy not found: nope"}"#), TroubleKind::NoSuchDatabase);
-        check_hold(answer(500, r#"{"error":"engine: cache-max-memory-size exceeded: (72008/65536)"}"#), TroubleKind::Unavailable);
+        check_hold(
+            answer(500, r#"{"error":"retention policy not found: nope"}"#),
+            TroubleKind::NoSuchDatabase,
+        );
+        check_hold(
+            answer(500, r#"{"error":"engine: cache-max-memory-size exceeded: (72008/65536)"}"#),
+            TroubleKind::Unavailable,
+        );
         check_hold(answer(503, "request throttled, queue full"), TroubleKind::Unavailable);
         for status in [408, 425, 429, 502, 504, 599] {
             check_hold(answer(status, ""), TroubleKind::Unavailable);

@@ -87,7 +87,11 @@ impl Waiters {
     pub(crate) fn passed(&mut self, oldest_pending: Option<u64>, oldest_volatile: Option<u64>) {
         let due = &mut self.due.marks;
         for (marks, oldest) in [(&mut self.flushes, oldest_pending), (&mut self.commits, oldest_volatile)] {
-            due.extend(marks.extract_if(.., |(mark, _)| oldest.is_none_or(|oldest| *mark < oldest)).map(|(_, waiter)| waiter));
+            due.extend(
+                marks
+                    .extract_if(.., |(mark, _)| oldest.is_none_or(|oldest| *mark < oldest))
+                    .map(|(_, waiter)| waiter),
+            );
         }
     }
 

@@ -10,15 +10,15 @@ use super::error::{During, SpoolError, SpoolErrorKind};
 use super::fates;
 use super::open::{Spool, pause_end};
 use super::options::SpoolOptions;
-use crate::machines::plan::{
-    AttemptNote, CommitPlan, Committed, DirectFate, Evicted, Quarantined, RowId, SettleRow, Withheld,
-};
-use crate::values::config::SpoolFull;
 use super::quarantine;
 use super::room;
 use super::row::{StoredBatch, count, int};
 use super::schema::PAGE_BYTES;
 use super::state::State;
+use crate::machines::plan::{
+    AttemptNote, CommitPlan, Committed, DirectFate, Evicted, Quarantined, RowId, SettleRow, Withheld,
+};
+use crate::values::config::SpoolFull;
 use crate::values::fate::{Fate, ShedReason};
 use crate::values::ledger::Tally;
 use crate::values::seq::SeqRange;

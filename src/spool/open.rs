@@ -13,7 +13,7 @@ use super::salvage::SalvageReport;
 use super::schema;
 use super::set_aside;
 use super::state::State;
-use crate::machines::plan::Backlog;
+use crate::values::ledger::Backlog;
 use crate::values::ledger::Ledger;
 use crate::values::seq::SpoolTag;
 

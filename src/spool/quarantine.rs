@@ -3,9 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fates;
-use crate::machines::plan::{Evicted, RowId, SettleRow};
 use super::row::{StoredBatch, count};
 use super::state::State;
+use crate::machines::plan::{Evicted, RowId, SettleRow};
 use crate::values::fate::Fate;
 use crate::values::ledger::Tally;
 use crate::values::seq::SeqRange;

@@ -7,9 +7,10 @@ use rusqlite::{Connection, Row, params};
 use super::options::SpoolOptions;
 use super::paths::Paths;
 use super::row::{StoredBatch, count, int};
-use crate::machines::plan::{Backlog, RowId};
 use super::schema::PAGE_BYTES;
+use crate::machines::plan::RowId;
 use crate::values::batch::Batch;
+use crate::values::ledger::Backlog;
 use crate::values::ledger::Tally;
 use crate::values::seq::SeqRange;
 

@@ -5,8 +5,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::row::{count, int};
-use crate::machines::plan::Backlog;
 use crate::values::fate::Fate;
+use crate::values::ledger::Backlog;
 use crate::values::ledger::{Ledger, Tally};
 use crate::values::seq::SpoolTag;
 

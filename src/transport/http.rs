@@ -37,7 +37,10 @@ impl HttpV1 {
         let write_url = write_url(&config.url)?;
         install_crypto_provider();
         let mut headers = HeaderMap::new();
-        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("influx-spool/", env!("CARGO_PKG_VERSION"))));
+        headers.insert(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("influx-spool/", env!("CARGO_PKG_VERSION"))),
+        );
         let client = Client::builder()
             .default_headers(headers)
             .connect_timeout(config.connect_timeout)

@@ -402,7 +402,8 @@ impl Config {
         if !(self.http.url.starts_with("http://") || self.http.url.starts_with("https://")) {
             return bad("http.url", "must begin with http:// or https://");
         }
-        if self.missing_timestamp == MissingTimestamp::StampUnique && self.precision != Precision::Nanoseconds {
+        if self.missing_timestamp == MissingTimestamp::StampUnique && self.precision != Precision::Nanoseconds
+        {
             return bad(
                 "missing_timestamp",
                 "automatic stamps of this precision would collide: use nanoseconds, or let them collide, or refuse points without a timestamp",

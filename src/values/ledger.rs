@@ -33,6 +33,33 @@ impl std::ops::AddAssign for Tally {
     }
 }
 
+/// What lies in the spool undelivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Backlog {
+    /// How many batches.
+    pub batches: u64,
+    /// How many points they hold.
+    pub points: u64,
+    /// Bytes of the points' plain lines.
+    pub bytes: u64,
+}
+
+impl Backlog {
+    pub(crate) const fn add(&mut self, tally: Tally) {
+        self.batches += 1;
+        self.points += tally.points;
+        self.bytes += tally.bytes;
+    }
+
+    /// Saturating: a damaged row may claim more than there is.
+    pub(crate) const fn remove(&mut self, tally: Tally) {
+        self.batches = self.batches.saturating_sub(1);
+        self.points = self.points.saturating_sub(tally.points);
+        self.bytes = self.bytes.saturating_sub(tally.bytes);
+    }
+}
+
 /// What was accepted and what became of it, without what is still on its way.
 ///
 /// The same type serves the running total and the part of it that is not on disk yet.

@@ -41,6 +41,8 @@ pub(super) enum Content {
     Lines(Arc<Segment>),
     /// The finished batch.
     Body(Batch),
+    /// Let go of.
+    Nothing,
 }
 
 impl Held {
@@ -86,11 +88,29 @@ pub(crate) struct SealJob {
 }
 
 impl SealJob {
+    /// Bytes of the lines to be compressed, about.
+    pub(crate) fn raw_len(&self) -> u64 {
+        match &self.content {
+            Content::Lines(segment) => segment.tally().bytes,
+            Content::Body(batch) => batch.raw_len,
+            Content::Nothing => 0,
+        }
+    }
+
+    /// Lets go of the lines, and says whose they were.
+    pub(crate) fn release(&mut self) -> u64 {
+        if let Content::Lines(_) = self.content {
+            self.content = Content::Nothing;
+        }
+        self.key
+    }
+
     /// Makes the body: the bytes as they will be stored and posted.
     pub(crate) fn run(&self) -> Result<Batch, codec::BodyError> {
         match &self.content {
             Content::Lines(segment) => self.seal(segment),
             Content::Body(batch) => self.trim(batch),
+            Content::Nothing => Err(codec::BodyError::Length { expected: 0 }),
         }
     }
 

@@ -53,13 +53,13 @@ use self::books::Books;
 use self::held::Held;
 use self::save::Saving;
 use super::link::{Link, LinkNews};
-use super::plan::{Backlog, Withheld};
+use super::plan::Withheld;
 use super::queue::{SegmentLimits, SlidingQueue};
 use super::waiters::{Answers, Until, Waiters};
 use crate::values::batch::Codec;
 use crate::values::config::WhenFull;
 use crate::values::fate::{Durability, Fate, QuarantineReason, Standing};
-use crate::values::ledger::Tally;
+use crate::values::ledger::{Backlog, Tally};
 use crate::values::seq::SeqRange;
 
 /// The bounds and the times it keeps to. May change while it runs.
@@ -89,7 +89,12 @@ pub(crate) struct Terms {
 #[derive(Clone, Debug)]
 pub(crate) enum News {
     Link(LinkNews),
-    Quarantined { seqs: SeqRange, reason: QuarantineReason, status: Option<u16>, words: String },
+    Quarantined {
+        seqs: SeqRange,
+        reason: QuarantineReason,
+        status: Option<u16>,
+        words: String,
+    },
     /// Points were lost since the last time this was said; how many is in the ledger.
     Losing,
     /// The spool has no room for more, and why; or has room again.
@@ -123,6 +128,7 @@ pub(crate) struct Transit {
     withheld: Option<Withheld>,
     append_not_before: Option<Instant>,
     stopped: bool,
+    dismissed: bool,
     link: Link,
     waiters: Waiters,
     news: Vec<News>,
@@ -164,6 +170,7 @@ impl Transit {
             withheld: None,
             append_not_before: None,
             stopped: false,
+            dismissed: false,
             link: Link::new(terms.backoff_min, terms.backoff_max),
             waiters: Waiters::default(),
             news: Vec::new(),
@@ -260,6 +267,22 @@ impl Transit {
     /// Losses may be said again.
     pub(crate) const fn losses_told(&mut self) {
         self.losing_told = false;
+    }
+
+    /// Whether a point may be held in a place that only the spool can look into: the backlog, or an earlier life.
+    pub(crate) fn may_hold(&self, number: u64) -> bool {
+        let in_backlog = self.beyond.batches > 0 && number > self.read_to;
+        number >= self.life_began && !in_backlog
+    }
+
+    /// Ends every wait: nothing more will happen.
+    pub(crate) fn dismiss(&mut self) {
+        self.dismissed = true;
+        self.waiters = Waiters::default();
+    }
+
+    pub(crate) const fn is_dismissed(&self) -> bool {
+        self.dismissed
     }
 
     const fn durable(&self) -> Standing {

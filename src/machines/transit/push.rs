@@ -40,12 +40,30 @@ impl Transit {
         destination: &Arc<Destination>,
         now: impl Fn() -> Instant,
     ) -> Result<Pushed, PushRefusal> {
+        let size = line.bytes.len() as u64;
+        if !self.stopped && !self.has_room(size) && !self.make_room(size, &now)? {
+            return Ok(self.accept_and_shed(size, &now));
+        }
+        self.push_if_room(line, destination, now)
+    }
+
+    /// Accepts one encoded point if that pushes no other out; otherwise it is refused, whatever the policy.
+    #[inline]
+    pub(crate) fn push_if_room(
+        &mut self,
+        line: EncodedLine<'_>,
+        destination: &Arc<Destination>,
+        now: impl Fn() -> Instant,
+    ) -> Result<Pushed, PushRefusal> {
+        let size = line.bytes.len() as u64;
         if self.stopped {
             return Err(PushRefusal::Stopped);
         }
-        let size = line.bytes.len() as u64;
-        if !self.has_room(size) && !self.make_room(size, &now)? {
-            return Ok(self.accept_and_shed(size, &now));
+        if size > self.terms.bytes_max {
+            return Err(PushRefusal::TooLarge);
+        }
+        if !self.has_room(size) {
+            return Err(PushRefusal::Full);
         }
         let number = self.next_seq;
         self.next_seq += 1;

@@ -7,11 +7,12 @@ use super::books::{SETTLED_ROWS_MAX, Unsaved};
 use super::held::{Content, Held};
 use super::{News, Transit};
 use crate::machines::plan::{
-    AttemptNote, Backlog, CommitPlan, Committed, DirectFate, Evicted, Quarantined, ReadBatch, RowId, SettleRow, Withheld,
+    AttemptNote, CommitPlan, Committed, DirectFate, Evicted, Quarantined, ReadBatch, RowId, SettleRow,
+    Withheld,
 };
 use crate::values::batch::Batch;
 use crate::values::fate::Fate;
-use crate::values::ledger::{Ledger, Tally};
+use crate::values::ledger::{Backlog, Ledger, Tally};
 
 /// Batches in one transaction at the most. Grouping more gains nothing measurable and holds up the acks behind it.
 const APPENDS_MAX: usize = 16;
@@ -79,15 +80,21 @@ pub(super) struct Settled {
 }
 
 impl Transit {
-    /// The next transaction, if one is due and none is under way. `force` makes one of whatever there is.
-    pub(crate) fn plan_commit(&mut self, force: bool, stamp_last: Option<i64>, now: Instant) -> Option<CommitPlan> {
+    /// The next transaction, if one is due and none is under way. `force` makes one even of nothing, for
+    /// the spool's own housekeeping.
+    pub(crate) fn plan_commit(
+        &mut self,
+        force: bool,
+        stamp_last: Option<i64>,
+        now: Instant,
+    ) -> Option<CommitPlan> {
         let window = self.terms.loss_window?;
         if self.saving.is_some() {
             return None;
         }
         let keys = self.due_appends(window, now);
-        let records_due = force || self.records_due_at().is_some_and(|at| at <= now);
-        if keys.is_empty() && !(records_due && !self.books.unsaved.is_empty()) {
+        let records_due = self.records_due_at().is_some_and(|at| at <= now);
+        if keys.is_empty() && !force && !(records_due && !self.books.unsaved.is_empty()) {
             return None;
         }
         let plan = self.make_plan(keys, stamp_last);
@@ -101,7 +108,8 @@ impl Transit {
         if self.saving.is_some() {
             return None;
         }
-        let first = self.window.values().find(|held| held.is_volatile()).filter(|held| held.batch().is_some());
+        let first =
+            self.window.values().find(|held| held.is_volatile()).filter(|held| held.batch().is_some());
         let aged = first.and_then(|held| held.oldest).map(|oldest| oldest + save_after(window));
         let append = aged.map(|at| self.append_not_before.map_or(at, |full| at.max(full)));
         [append, self.records_due_at()].into_iter().flatten().min()
@@ -123,7 +131,8 @@ impl Transit {
         for key in &saving.keys[stored.min(saving.keys.len())..] {
             self.not_stored(*key);
         }
-        let rows: BTreeMap<u64, RowId> = saving.keys.iter().copied().zip(outcome.appended.iter().copied()).collect();
+        let rows: BTreeMap<u64, RowId> =
+            saving.keys.iter().copied().zip(outcome.appended.iter().copied()).collect();
         for (key, settled) in saving.settled {
             self.record_settled(settled, rows.get(&key).copied(), now);
         }
@@ -149,7 +158,8 @@ impl Transit {
         let later = std::mem::take(&mut self.books.unsaved);
         let unsaved = &mut self.books.unsaved;
         unsaved.since = Some(now);
-        unsaved.settle = saving.plan.settle.into_iter().zip(saving.settled_tallies).chain(later.settle).collect();
+        unsaved.settle =
+            saving.plan.settle.into_iter().zip(saving.settled_tallies).chain(later.settle).collect();
         unsaved.direct = saving.plan.direct;
         for fate in later.direct {
             unsaved.add_direct(fate, now);
@@ -158,15 +168,31 @@ impl Transit {
         unsaved.notes.extend(later.notes);
     }
 
+    /// The batches whose rows have to be looked up when the spool has been opened anew.
+    pub(crate) fn keys_to_find(&self) -> Vec<u64> {
+        let saving = self.saving.iter().flat_map(|saving| saving.keys.iter().copied());
+        let stored = self.window.iter().filter(|(_, held)| !held.is_volatile()).map(|(_, held)| held.seqs.first);
+        saving.chain(stored).collect()
+    }
+
     /// The spool was opened anew: after a panic, an I/O error, a repair. Whether the transaction under way happened is
     /// told by its number; `find` says which row a batch has, if any.
-    pub(crate) fn reopened(&mut self, opened: &Opened, mut find: impl FnMut(u64) -> Option<RowId>, now: Instant) {
+    pub(crate) fn reopened(
+        &mut self,
+        opened: &Opened,
+        mut find: impl FnMut(u64) -> Option<RowId>,
+        now: Instant,
+    ) {
         let happened = self.saving.as_ref().is_some_and(|saving| saving.plan.number == opened.commit_number);
         if happened {
             let keys = self.saving.as_ref().map(|saving| saving.keys.clone()).unwrap_or_default();
             let appended = keys.iter().map_while(|key| find(*key)).collect();
-            let outcome =
-                Committed { appended, backlog: opened.backlog, ledger: opened.ledger.clone(), ..Committed::default() };
+            let outcome = Committed {
+                appended,
+                backlog: opened.backlog,
+                ledger: opened.ledger.clone(),
+                ..Committed::default()
+            };
             self.committed(&outcome, now);
         } else {
             self.commit_failed(now);
@@ -301,7 +327,8 @@ impl Transit {
         self.waiters.stored(held.seqs, self.durable());
         // What is being sent stays, and so does all before it: rows beyond are newer than every row in the window.
         let rows = self.window.values().filter(|held| !held.is_volatile()).count();
-        let in_hand = held.leased.is_some() || self.window.range(key..).any(|(_, later)| later.leased.is_some());
+        let in_hand =
+            held.leased.is_some() || self.window.range(key..).any(|(_, later)| later.leased.is_some());
         let stays = self.beyond.batches == 0 && (rows < WINDOW_ROWS_MAX || in_hand);
         if stays {
             self.read_to = self.read_to.max(key);

@@ -62,11 +62,12 @@ impl Transit {
         // What made it panic may be the compression: it is set aside as plain lines.
         let batch = match &held.content {
             Content::Body(batch) => Some(batch.clone()),
-            Content::Lines(_) => job(key, &held, Codec::Identity, wall_ms).run().ok(),
+            _ => job(key, &held, Codec::Identity, wall_ms).run().ok(),
         };
         let fate = Fate::Quarantined(QuarantineReason::Panicked);
         self.note_fate(held.seqs, held.tally(), fate);
-        let quarantine = batch.map(|batch| Quarantined { batch, status: None, words: Some(words.to_owned()) });
+        let quarantine =
+            batch.map(|batch| Quarantined { batch, status: None, words: Some(words.to_owned()) });
         self.record_direct(DirectFate { seqs: held.seqs, bytes: held.raw_len, fate, quarantine }, now);
         self.tell_quarantined(held.seqs, QuarantineReason::Panicked, None, words);
         self.pass_marks();

@@ -118,7 +118,14 @@ impl Transit {
     }
 
     /// Gives a batch its fate and records it where it has to be recorded.
-    pub(super) fn settle(&mut self, key: u64, fate: Fate, status: Option<u16>, words: Option<String>, now: Instant) {
+    pub(super) fn settle(
+        &mut self,
+        key: u64,
+        fate: Fate,
+        status: Option<u16>,
+        words: Option<String>,
+        now: Instant,
+    ) {
         let Some(held) = self.remove(key) else { return };
         self.note_fate(held.seqs, held.tally(), fate);
         if held.saving {

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::{Counters, Transit};
-use crate::machines::plan::{Backlog, Withheld};
-use crate::machines::verdict::TroubleKind;
+use crate::machines::plan::Withheld;
+use crate::values::ledger::Backlog;
 use crate::values::ledger::{Ledger, Tally};
+use crate::values::trouble::TroubleKind;
 
 /// What there was at one moment.
 #[derive(Clone, Debug)]

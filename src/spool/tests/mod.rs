@@ -12,8 +12,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::machines::plan::*;
-use crate::values::config::{SpoolFull, SyncMode};
+use crate::values::ledger::Backlog;
 use crate::values::batch::{Api, Batch, Codec, Destination, TimeSpan};
+use crate::values::config::{SpoolFull, SyncMode};
 use crate::values::fate::Fate;
 use crate::values::precision::Precision;
 use crate::values::seq::SeqRange;

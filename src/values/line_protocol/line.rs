@@ -186,6 +186,12 @@ impl Line<'_> {
         decode::point(&self.text[self.series.clone()], &self.text[self.fields.clone()], units)
     }
 
+    /// Whether the line has a timestamp of its own.
+    #[must_use]
+    pub const fn has_timestamp(&self) -> bool {
+        self.timestamp.is_some()
+    }
+
     /// The number of the line on which the point begins, from 1.
     #[must_use]
     pub const fn number(&self) -> u64 {

@@ -1,0 +1,124 @@
+//! The batcher: decides when lines become a batch, and has it made.
+//!
+//! It owns nothing. What is due is said by the transit; the body is made by a worker, or here if it is small; the
+//! result goes back into the transit, from which the store and the senders take it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use actix::{Actor, AsyncContext, Handler, SpawnHandle};
+
+use super::context::PriorityContext;
+use super::shared::{Shared, Wake, wall_ms};
+use super::workers::{Lanes, SEAL};
+use crate::failpoint::failpoint;
+use crate::machines::transit::SealJob;
+
+/// Lines shorter than this are sealed on the spot: handing them to another thread costs more than compressing them.
+const SMALL_BYTES: u64 = 16 << 10;
+
+pub(crate) struct Batcher {
+    shared: Arc<Shared>,
+    timer: Option<(Instant, SpawnHandle)>,
+}
+
+impl Batcher {
+    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, timer: None }
+    }
+
+    /// Has everything made that is due, and looks again when the next is.
+    fn seal_what_is_due(&mut self, ctx: &mut PriorityContext<Self>) {
+        loop {
+            let free = Lanes::count().saturating_sub(self.shared.jobs_sealing.load(Ordering::Acquire));
+            let jobs = self.shared.with(|transit| transit.take_seal_jobs(free.min(1), Instant::now(), wall_ms()));
+            let Some(job) = jobs.into_iter().next() else { break };
+            let ticket = Ticket::new(Arc::clone(&self.shared), job);
+            failpoint!("batcher::drained");
+            match SEAL.next() {
+                Ok(lane) if ticket.job.raw_len() >= SMALL_BYTES => lane.run(move || ticket.seal()),
+                _ => ticket.seal(),
+            }
+        }
+        self.sleep_until_due(ctx);
+    }
+
+    fn sleep_until_due(&mut self, ctx: &mut PriorityContext<Self>) {
+        let Some(due) = self.shared.with(|transit| transit.next_seal_at()) else { return };
+        if self.timer.as_ref().is_some_and(|(at, _)| *at <= due && *at > Instant::now()) {
+            return;
+        }
+        if let Some((_, handle)) = self.timer.take() {
+            ctx.cancel_future(handle);
+        }
+        let wait = due.saturating_duration_since(Instant::now());
+        let handle = ctx.run_later(wait, |this, ctx| {
+            this.timer = None;
+            this.seal_what_is_due(ctx);
+        });
+        self.timer = Some((due, handle));
+    }
+}
+
+impl Actor for Batcher {
+    type Context = PriorityContext<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        failpoint!("batcher::started");
+        self.shared.batcher.answer();
+        self.seal_what_is_due(ctx);
+    }
+
+    fn stopping(&mut self, _: &mut Self::Context) -> actix::Running {
+        failpoint!("batcher::stopping");
+        actix::Running::Stop
+    }
+}
+
+impl Handler<Wake> for Batcher {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+        self.shared.batcher.answer();
+        self.seal_what_is_due(ctx);
+    }
+}
+
+/// A body in the making. Whatever ends the work without a body, a panic above all, gives the batch back.
+struct Ticket {
+    shared: Arc<Shared>,
+    job: SealJob,
+    done: bool,
+}
+
+impl Ticket {
+    fn new(shared: Arc<Shared>, job: SealJob) -> Self {
+        shared.jobs_sealing.fetch_add(1, Ordering::AcqRel);
+        Self { shared, job, done: false }
+    }
+
+    fn seal(mut self) {
+        failpoint!("batcher::seal");
+        match self.job.run() {
+            Ok(batch) => {
+                self.done = true;
+                // The lines go back to the queue's buffers when nobody else holds them.
+                let key = self.job.release();
+                self.shared.with(|transit| transit.sealed(key, batch));
+            }
+            Err(error) => tracing::error!(database = &*self.shared.name, %error, "cannot make a body"),
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.done {
+            let key = self.job.key;
+            self.shared.with(|transit| transit.seal_failed(key, "in work during two panics", Instant::now(), wall_ms()));
+        }
+        self.shared.jobs_sealing.fetch_sub(1, Ordering::AcqRel);
+        self.shared.ring_all();
+    }
+}

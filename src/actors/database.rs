@@ -1,0 +1,214 @@
+//! The database: the actor an application talks to, parent of the store, the batcher and the senders.
+//!
+//! ```text
+//! root supervisor            retries every minute when the intensity is used up: the database is degraded then
+//! └─ database                 its mailbox is closed by nothing but stop
+//!    └─ children's supervisor  escalates: the database dies and is rebuilt, children and all
+//!       ├─ store                rest for one: its death takes the others along
+//!       ├─ batcher              one for one
+//!       └─ http-0 …             one for one
+//! ```
+//!
+//! Points do not pass through it, except as a [`Push`](super::messages::Push) message. What it does itself is to
+//! answer calls, to speak of losses now and then, and to stop everything in order.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use actix::fut::WrapFuture;
+use actix::{Actor, ActorContext, ActorFutureExt, ActorTryFutureExt, ArbiterHandle, AsyncContext, Handler};
+
+use super::batcher::Batcher;
+use super::child::ChildSpec;
+use super::context::PriorityContext;
+use super::sender::HttpSender;
+use super::shared::{Shared, Wake};
+use super::store::Store;
+use super::supervisor::{StopReason, Supervisor, SupervisorEvent, SupervisorHandle};
+use crate::machines::tree::{Exit, Strategy, WhenExceeded};
+use crate::values::fate::{Fate, ShedReason};
+use crate::values::health::Event;
+use crate::values::ledger::Ledger;
+
+/// Losses are spoken of at most this often.
+const LOSSES_TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// How often a degraded database is tried again.
+const DEGRADED_RETRY: Duration = Duration::from_secs(60);
+
+/// How long the children of a database that died may take to get out of the way.
+const CLEAR_AWAY: Duration = Duration::from_secs(1);
+
+/// One InfluxDB database: the actor behind a [`DatabaseHandle`](crate::DatabaseHandle).
+///
+/// Its address takes the messages of this crate: [`Push`](crate::Push) and [`PushLines`](crate::PushLines) as casts;
+/// [`Flush`](crate::Flush), [`Commit`](crate::Commit), [`GetStats`](crate::GetStats), [`GetHealth`](crate::GetHealth),
+/// [`Await`](crate::Await), [`Reconfigure`](crate::Reconfigure) and [`Stop`](crate::Stop) as calls.
+pub struct Database {
+    pub(super) shared: Arc<Shared>,
+    children: Children,
+    lost_before: u64,
+    telling: bool,
+}
+
+/// The supervisor of the children. It outlives the database, so that the next one finds and stops it.
+pub(super) type Children = Arc<Mutex<Option<SupervisorHandle>>>;
+
+/// Starts a database on an arbiter, under a supervisor of its own.
+pub(crate) fn start(shared: &Arc<Shared>, arbiter: &ArbiterHandle) -> (actix::Addr<Database>, SupervisorHandle) {
+    let (told, built) = (Arc::clone(shared), Arc::clone(shared));
+    let children = Children::default();
+    let mut root = Supervisor::builder(format!("{}/root", shared.name))
+        .when_exceeded(WhenExceeded::RetryEvery(DEGRADED_RETRY))
+        .on_event(move |event| root_event(&told, event));
+    let spec = ChildSpec::new("database", move |_| Database::new(Arc::clone(&built), Arc::clone(&children)))
+        .restart(crate::machines::tree::Restart::Transient)
+        .shutdown(CLEAR_AWAY);
+    let address = root.child(spec);
+    (address, root.start_in(arbiter))
+}
+
+impl Database {
+    const fn new(shared: Arc<Shared>, children: Children) -> Self {
+        Self { shared, children, lost_before: 0, telling: false }
+    }
+
+    /// The supervisor of the children, if they have been started.
+    pub(super) fn children(&self) -> Option<SupervisorHandle> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn start_children(&self, ctx: &mut PriorityContext<Self>) {
+        let shared = &self.shared;
+        let told = Arc::clone(shared);
+        let mut supervisor =
+            Supervisor::builder(Arc::clone(&shared.name)).on_event(move |event| child_event(&told, event));
+        if shared.spool_options.is_some() {
+            let built = Arc::clone(shared);
+            let spec = ChildSpec::new("store", move |_| Store::new(Arc::clone(&built)));
+            shared.store.connect(Some(supervisor.child(spec.strategy(Strategy::RestForOne)).recipient()));
+        }
+        let built = Arc::clone(shared);
+        let spec = ChildSpec::new("batcher", move |_| Batcher::new(Arc::clone(&built)));
+        shared.batcher.connect(Some(supervisor.child(spec).recipient()));
+        for (number, bell) in shared.senders.iter().enumerate() {
+            let built = Arc::clone(shared);
+            let spec = ChildSpec::new(sender_name(number), move |_| HttpSender::new(Arc::clone(&built), number));
+            bell.connect(Some(supervisor.child(spec).recipient()));
+        }
+        let handle = supervisor.start();
+        *self.children.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle.clone());
+        let ended = async move { handle.wait().await }.into_actor(self);
+        ctx.spawn(ended.map(|stopped, this, _| this.children_ended(&stopped.reason)));
+    }
+
+    /// The children died more often than their supervisor bears: the database dies of it, and all is built anew.
+    fn children_ended(&self, reason: &StopReason) {
+        if matches!(reason, StopReason::Escalated { .. } | StopReason::Lost) && !self.shared.with(|t| t.is_stopped()) {
+            std::panic::resume_unwind(Box::new("its children died too often"));
+        }
+    }
+
+    /// Speaks of points that were lost since it last did.
+    fn tell_losses(&mut self, ctx: &mut PriorityContext<Self>) {
+        if self.telling {
+            return;
+        }
+        let ledger = self.shared.stats().ledger;
+        let lost = lost_points(&ledger);
+        let points = lost - self.lost_before.min(lost);
+        self.lost_before = lost;
+        if points == 0 {
+            return;
+        }
+        tracing::error!(database = &*self.shared.name, points, lost_total = lost, "points are being lost");
+        self.shared.tell(Event::Losing { points });
+        self.telling = true;
+        ctx.run_later(LOSSES_TOLD_EVERY, |this, ctx| {
+            this.telling = false;
+            this.shared.with(|transit| transit.losses_told());
+            this.tell_losses(ctx);
+        });
+    }
+}
+
+impl Actor for Database {
+    type Context = PriorityContext<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        crate::failpoint::failpoint!("database::started");
+        self.lost_before = lost_points(&self.shared.stats().ledger);
+        self.shared.database.connect(Some(ctx.address().recipient()));
+        let left_over = self.children.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match left_over {
+            None => self.start_children(ctx),
+            Some(left_over) => {
+                ctx.declare_waiting(Instant::now() + CLEAR_AWAY * 3);
+                let cleared = async move { left_over.stop(CLEAR_AWAY).await }.into_actor(self);
+                ctx.wait(cleared.map(|_, this, ctx| this.start_children(ctx)));
+            }
+        }
+    }
+}
+
+impl Handler<Wake> for Database {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+        self.shared.database.answer();
+        self.tell_losses(ctx);
+    }
+}
+
+/// Points that met a fate nobody wishes for.
+fn lost_points(ledger: &Ledger) -> u64 {
+    let fates = [
+        Fate::Shed(ShedReason::QueueFull),
+        Fate::Shed(ShedReason::SpoolFull),
+        Fate::Expired,
+        Fate::Damaged,
+        Fate::Rejected,
+    ];
+    fates.into_iter().map(|fate| ledger.of(fate).points).sum()
+}
+
+fn sender_name(number: usize) -> String {
+    format!("http-{number}")
+}
+
+fn child_event(shared: &Shared, event: &SupervisorEvent) {
+    if let SupervisorEvent::ChildExited { child, exit, delay } = event {
+        let panicked = matches!(exit, Exit::Panicked(_));
+        for number in 0..shared.senders.len() {
+            if **child == *sender_name(number) {
+                shared.with(|transit| transit.release_all(number, panicked, Instant::now()));
+                shared.ring_senders();
+            }
+        }
+        if delay.is_some() {
+            count_restart(shared, child, exit);
+        }
+    }
+}
+
+fn root_event(shared: &Shared, event: &SupervisorEvent) {
+    match event {
+        SupervisorEvent::ChildExited { child, exit, delay: Some(_) } => count_restart(shared, child, exit),
+        SupervisorEvent::Degraded { .. } => {
+            shared.degraded.store(true, Ordering::Relaxed);
+            shared.tell(Event::Degraded);
+        }
+        SupervisorEvent::Recovered => {
+            shared.degraded.store(false, Ordering::Relaxed);
+            shared.tell(Event::Recovered);
+        }
+        _ => {}
+    }
+}
+
+fn count_restart(shared: &Shared, child: &Arc<str>, exit: &Exit) {
+    shared.restarts.fetch_add(1, Ordering::Relaxed);
+    tracing::warn!(database = &*shared.name, actor = &**child, ?exit, "restarted");
+    shared.tell(Event::Restarted { actor: Arc::clone(child), exit: format!("{exit:?}") });
+}

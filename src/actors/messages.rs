@@ -1,0 +1,270 @@
+//! The messages a [`Database`] takes: what a handle does, for those who prefer an address.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{AtomicResponse, Handler, Message, ResponseFuture, WrapFuture};
+use serde::Serialize;
+
+use super::context::PriorityContext;
+use super::database::Database;
+use super::push::Room;
+use super::stop::{self, StopReport};
+use crate::machines::waiters::Until;
+use crate::values::config::{Config, ConfigError};
+use crate::values::error::CallError;
+use crate::values::fate::Standing;
+use crate::values::health::{Health, Stats};
+use crate::values::point::Point;
+use crate::values::seq::Seq;
+
+/// A point, as a cast: `address.do_send(Push(point))`. What cannot be accepted is counted and logged.
+///
+/// A handle's `push` does the same without the way through the mailbox, several times as fast, and says what was
+/// wrong with a point.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Push(
+    /// The point.
+    pub Point,
+);
+
+/// Line protocol, one line or many, as a cast. Lines that cannot be accepted are counted and logged.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct PushLines(
+    /// The text.
+    pub String,
+);
+
+/// Has everything sent that was pushed before. Answers when it has its fate, or at the deadline.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<FlushReport, CallError>")]
+pub struct Flush {
+    /// How long to wait.
+    pub deadline: Duration,
+}
+
+/// Has everything put on disk that was pushed before. Answers when it is there or has its fate.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<(), CallError>")]
+pub struct Commit {
+    /// How long to wait.
+    pub deadline: Duration,
+}
+
+/// Waits for a point.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<Standing, CallError>")]
+pub struct Await {
+    /// Which.
+    pub seq: Seq,
+    /// For what.
+    pub stage: Stage,
+}
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// The point is on disk, or has its fate.
+    Persisted,
+    /// The point has its fate.
+    Delivered,
+}
+
+/// Asks for the counters.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<Stats, CallError>")]
+pub struct GetStats;
+
+/// Asks how the database is doing.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<Health, CallError>")]
+pub struct GetHealth;
+
+/// Changes the configuration.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), ConfigError>")]
+pub struct Reconfigure(
+    /// The new configuration, whole.
+    pub Config,
+);
+
+/// Stops the database: refuses pushes, stores and sends while time lasts, closes the spool.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<StopReport, CallError>")]
+pub struct Stop {
+    /// How long it may take.
+    pub deadline: Duration,
+}
+
+/// What a flush came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FlushReport {
+    /// Whether everything that was to be flushed has its fate.
+    pub complete: bool,
+    /// Points without a fate now, newer ones included.
+    pub pending: u64,
+}
+
+impl Handler<Push> for Database {
+    type Result = ();
+
+    fn handle(&mut self, Push(point): Push, _: &mut Self::Context) {
+        let encode = |out: &mut Vec<u8>, stamp: &dyn Fn() -> i64| self.shared.encoder.encode(&point, stamp, out);
+        if let Err(error) = self.shared.push_with(&self.shared.destination, encode) {
+            tracing::warn!(database = &*self.shared.name, %error, "point refused");
+        }
+    }
+}
+
+impl Handler<PushLines> for Database {
+    type Result = ();
+
+    fn handle(&mut self, PushLines(text): PushLines, _: &mut Self::Context) {
+        let report = self.shared.push_text(text.as_bytes(), &self.shared.destination, Room::ByPolicy);
+        if let Some(first) = report.refused.first() {
+            let refused = report.refused.len();
+            tracing::warn!(database = &*self.shared.name, refused, error = %first.reason, "lines refused");
+        }
+    }
+}
+
+impl Handler<Flush> for Database {
+    type Result = ResponseFuture<Result<FlushReport, CallError>>;
+
+    fn handle(&mut self, flush: Flush, _: &mut Self::Context) -> Self::Result {
+        let mark = self.shared.with(|transit| transit.last_seq());
+        flush_to(&self.shared, mark, flush.deadline)
+    }
+}
+
+/// A flush up to a mark that was taken on the caller's thread.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<FlushReport, CallError>")]
+pub(crate) struct FlushTo {
+    pub(crate) mark: u64,
+    pub(crate) deadline: Duration,
+}
+
+impl Handler<FlushTo> for Database {
+    type Result = ResponseFuture<Result<FlushReport, CallError>>;
+
+    fn handle(&mut self, flush: FlushTo, _: &mut Self::Context) -> Self::Result {
+        flush_to(&self.shared, flush.mark, flush.deadline)
+    }
+}
+
+/// A commit up to a mark that was taken on the caller's thread.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<(), CallError>")]
+pub(crate) struct CommitTo {
+    pub(crate) mark: u64,
+    pub(crate) deadline: Duration,
+}
+
+impl Handler<Commit> for Database {
+    type Result = ResponseFuture<Result<(), CallError>>;
+
+    fn handle(&mut self, commit: Commit, ctx: &mut Self::Context) -> Self::Result {
+        let mark = self.shared.with(|transit| transit.last_seq());
+        self.handle(CommitTo { mark, deadline: commit.deadline }, ctx)
+    }
+}
+
+impl Handler<CommitTo> for Database {
+    type Result = ResponseFuture<Result<(), CallError>>;
+
+    fn handle(&mut self, commit: CommitTo, _: &mut Self::Context) -> Self::Result {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            if shared.spool_options.is_none() {
+                return Err(CallError::NoSpool);
+            }
+            let stored = shared.with(|transit| transit.wait_for_commit(commit.mark));
+            shared.ring_all();
+            match tokio::time::timeout(commit.deadline, stored).await {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(_)) => Err(CallError::Stopped),
+                Err(_) => Err(CallError::Timeout),
+            }
+        })
+    }
+}
+
+impl Handler<Await> for Database {
+    type Result = ResponseFuture<Result<Standing, CallError>>;
+
+    fn handle(&mut self, Await { seq, stage }: Await, _: &mut Self::Context) -> Self::Result {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move { shared.await_standing(seq, stage.until()).await })
+    }
+}
+
+impl Handler<GetStats> for Database {
+    type Result = Result<Stats, CallError>;
+
+    fn handle(&mut self, _: GetStats, _: &mut Self::Context) -> Self::Result {
+        Ok(self.shared.stats())
+    }
+}
+
+impl Handler<GetHealth> for Database {
+    type Result = Result<Health, CallError>;
+
+    fn handle(&mut self, _: GetHealth, _: &mut Self::Context) -> Self::Result {
+        Ok(self.shared.health())
+    }
+}
+
+impl Handler<Reconfigure> for Database {
+    type Result = Result<(), ConfigError>;
+
+    fn handle(&mut self, Reconfigure(config): Reconfigure, _: &mut Self::Context) -> Self::Result {
+        super::reconfigure::check_change(&self.shared.config(), &config)?;
+        self.shared.set_config(config);
+        Ok(())
+    }
+}
+
+impl Handler<Stop> for Database {
+    type Result = AtomicResponse<Self, Result<StopReport, CallError>>;
+
+    fn handle(&mut self, stop: Stop, _: &mut PriorityContext<Self>) -> Self::Result {
+        let stopping = stop::stop(Arc::clone(&self.shared), self.children(), stop.deadline);
+        let stopping = stopping.into_actor(self);
+        AtomicResponse::new(Box::pin(actix::fut::ActorFutureExt::map(stopping, |report, _, ctx| {
+            actix::ActorContext::stop(ctx);
+            Ok(report)
+        })))
+    }
+}
+
+impl Stage {
+    const fn until(self) -> Until {
+        match self {
+            Self::Persisted => Until::Persisted,
+            Self::Delivered => Until::Settled,
+        }
+    }
+}
+
+fn flush_to(
+    shared: &Arc<super::shared::Shared>,
+    mark: u64,
+    deadline: Duration,
+) -> ResponseFuture<Result<FlushReport, CallError>> {
+    let shared = Arc::clone(shared);
+    Box::pin(async move {
+        let flushed = shared.with(|transit| transit.wait_for_flush(mark));
+        shared.ring_all();
+        let complete = match tokio::time::timeout(deadline, flushed).await {
+            Ok(Ok(())) => true,
+            Ok(Err(_)) => return Err(CallError::Stopped),
+            Err(_) => false,
+        };
+        Ok(FlushReport { complete, pending: shared.with(|transit| transit.pending_points()) })
+    })
+}

@@ -1,0 +1,320 @@
+//! The way in, on the caller's thread: encode, then append under one short lock.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::shared::Shared;
+use crate::machines::queue::EncodedLine;
+use crate::machines::transit::{PushRefusal, Pushed, Transit};
+use crate::values::batch::Destination;
+use crate::values::config::MissingTimestamp;
+use crate::values::error::{PushReason, PushReport, RefusedItem, RefusedReason};
+use crate::values::line_protocol::encoder::Encoded;
+use crate::values::line_protocol::problem::PointError;
+use crate::values::precision::Timestamp;
+use crate::values::seq::Seq;
+
+/// Encoded lines gathered before the lock is taken once for all of them: few enough that nobody waits for long.
+const TOGETHER_BYTES: usize = 32 << 10;
+
+/// A scratch buffer that grew beyond this is given back after use.
+const SCRATCH_BYTES_MAX: usize = 1 << 20;
+
+/// How a push behaves when there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// The queue's policy decides.
+    ByPolicy,
+    /// It waits, by blocking the thread.
+    Blocking,
+}
+
+/// Encoded lines on one thread, on their way to the queue.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    bytes: Vec<u8>,
+    lines: Vec<ScratchLine>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ScratchLine {
+    end: usize,
+    timestamp: i64,
+    /// Which of the caller's items it is.
+    index: usize,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl Shared {
+    /// Encodes one point with `encode` and appends it.
+    pub(crate) fn push_with(
+        &self,
+        destination: &Arc<Destination>,
+        encode: impl FnOnce(&mut Vec<u8>, &dyn Fn() -> i64) -> Result<Encoded, PointError>,
+    ) -> Result<Seq, PushReason> {
+        with_scratch(|scratch| {
+            let timestamp = self.encode_into(&mut scratch.bytes, encode)?;
+            let line = EncodedLine { bytes: &scratch.bytes, timestamp };
+            let pushed = self.with(|transit| transit.push(line, destination, Instant::now));
+            self.finish_push(pushed)
+        })
+    }
+
+    /// Encodes one point with `encode` and returns its line, for a push that may have to wait.
+    pub(crate) fn encode_line(
+        &self,
+        encode: impl FnOnce(&mut Vec<u8>, &dyn Fn() -> i64) -> Result<Encoded, PointError>,
+    ) -> Result<(Vec<u8>, i64), PushReason> {
+        let mut bytes = Vec::new();
+        let timestamp = self.encode_into(&mut bytes, encode)?;
+        Ok((bytes, timestamp))
+    }
+
+    /// Appends an encoded line as soon as there is room for it.
+    pub(crate) async fn push_line_when_room(
+        &self,
+        bytes: &[u8],
+        timestamp: i64,
+        destination: &Arc<Destination>,
+    ) -> Result<Seq, PushReason> {
+        let line = EncodedLine { bytes, timestamp };
+        let pushed = self.wait_until(|transit| try_push(transit, line, destination)).await;
+        self.finish_push(pushed)
+    }
+
+    /// As [`Self::push_line_when_room`], blocking the thread.
+    pub(crate) fn push_line_blocking(
+        &self,
+        bytes: &[u8],
+        timestamp: i64,
+        destination: &Arc<Destination>,
+    ) -> Result<Seq, PushReason> {
+        let line = EncodedLine { bytes, timestamp };
+        let pushed = self.block_until(|transit| try_push(transit, line, destination));
+        self.finish_push(pushed)
+    }
+
+    /// Checks raw lines and appends those that pass.
+    pub(crate) fn push_text(&self, text: &[u8], destination: &Arc<Destination>, room: Room) -> PushReport {
+        let mut report = PushReport::default();
+        with_scratch(|scratch| {
+            for (index, line) in self.encoder.lines(text).enumerate() {
+                match line {
+                    Ok(line) if self.refuses_stamps() && !line.has_timestamp() => {
+                        self.refuse(&mut report, index, PushReason::NoTimestamp);
+                    }
+                    Ok(line) => {
+                        let encoded = line.write(|| self.stamp(), &mut scratch.bytes);
+                        scratch.end_line(encoded.timestamp_nanos, index);
+                    }
+                    Err(error) => self.refuse(&mut report, index, error),
+                }
+                if scratch.bytes.len() >= TOGETHER_BYTES {
+                    self.append_all(scratch, destination, room, &mut report);
+                }
+            }
+            self.append_all(scratch, destination, room, &mut report);
+        });
+        report
+    }
+
+    /// Encodes points with `encode` and appends those that can be written.
+    pub(crate) fn push_many<T>(
+        &self,
+        items: impl IntoIterator<Item = T>,
+        destination: &Arc<Destination>,
+        room: Room,
+        encode: impl Fn(&T, &mut Vec<u8>, &dyn Fn() -> i64) -> Result<Encoded, PointError>,
+    ) -> PushReport {
+        let mut report = PushReport::default();
+        with_scratch(|scratch| {
+            for (index, item) in items.into_iter().enumerate() {
+                let mut line = std::mem::take(&mut scratch.bytes);
+                let start = line.len();
+                match self.encode_after(&mut line, start, |out, stamp| encode(&item, out, stamp)) {
+                    Ok(timestamp) => {
+                        scratch.bytes = line;
+                        scratch.end_line(timestamp, index);
+                    }
+                    Err(reason) => {
+                        scratch.bytes = line;
+                        report.refused.push(RefusedItem { index, reason: reason.into() });
+                    }
+                }
+                if scratch.bytes.len() >= TOGETHER_BYTES {
+                    self.append_all(scratch, destination, room, &mut report);
+                }
+            }
+            self.append_all(scratch, destination, room, &mut report);
+        });
+        report
+    }
+
+    fn encode_into(
+        &self,
+        out: &mut Vec<u8>,
+        encode: impl FnOnce(&mut Vec<u8>, &dyn Fn() -> i64) -> Result<Encoded, PointError>,
+    ) -> Result<i64, PushReason> {
+        self.encode_after(out, 0, encode)
+    }
+
+    /// Encodes one line behind `start`, and refuses it if it asked for a stamp that may not be given.
+    fn encode_after(
+        &self,
+        out: &mut Vec<u8>,
+        start: usize,
+        encode: impl FnOnce(&mut Vec<u8>, &dyn Fn() -> i64) -> Result<Encoded, PointError>,
+    ) -> Result<i64, PushReason> {
+        let stamped = std::cell::Cell::new(false);
+        let stamp = || {
+            stamped.set(true);
+            self.stamp()
+        };
+        let encoded = match encode(out, &stamp) {
+            Ok(encoded) => encoded,
+            Err(error) => {
+                self.with(|transit| transit.count_refused(1));
+                return Err(error.into());
+            }
+        };
+        if stamped.get() && self.refuses_stamps() {
+            out.truncate(start);
+            self.with(|transit| transit.count_refused(1));
+            return Err(PushReason::NoTimestamp);
+        }
+        Ok(encoded.timestamp_nanos)
+    }
+
+    fn append_all(
+        &self,
+        scratch: &mut Scratch,
+        destination: &Arc<Destination>,
+        room: Room,
+        report: &mut PushReport,
+    ) {
+        let mut wake = false;
+        let mut next = 0;
+        while next < scratch.lines.len() {
+            let appended = self.with(|transit| {
+                while let Some(line) = scratch.line(next) {
+                    let pushed = match room {
+                        Room::ByPolicy => Some(transit.push(line, destination, Instant::now)),
+                        Room::Blocking => try_push(transit, line, destination),
+                    };
+                    // No room: what waits is woken to make some, and this thread waits outside of the loop.
+                    let Some(pushed) = pushed else { return Appended::WaitAt(next) };
+                    wake |= self.note(pushed, scratch.lines[next].index, report);
+                    next += 1;
+                }
+                Appended::All
+            });
+            if std::mem::take(&mut wake) {
+                self.batcher.ring();
+            }
+            if let Appended::WaitAt(at) = appended {
+                let Some(line) = scratch.line(at) else { break };
+                let pushed = self.block_until(|transit| try_push(transit, line, destination));
+                wake |= self.note(pushed, scratch.lines[at].index, report);
+                next = at + 1;
+                if std::mem::take(&mut wake) {
+                    self.batcher.ring();
+                }
+            }
+        }
+        scratch.clear();
+    }
+
+    fn note(&self, pushed: Result<Pushed, PushRefusal>, index: usize, report: &mut PushReport) -> bool {
+        match pushed {
+            Ok(pushed) => {
+                report.accepted += 1;
+                report.last = Some(Seq::new(self.tag, pushed.number));
+                pushed.wake
+            }
+            Err(refusal) => {
+                report.refused.push(RefusedItem { index, reason: RefusedReason::Push(reason_of(refusal)) });
+                false
+            }
+        }
+    }
+
+    fn finish_push(&self, pushed: Result<Pushed, PushRefusal>) -> Result<Seq, PushReason> {
+        let pushed = pushed.map_err(reason_of)?;
+        if pushed.wake {
+            self.batcher.ring();
+        }
+        Ok(Seq::new(self.tag, pushed.number))
+    }
+
+    fn refuse(&self, report: &mut PushReport, index: usize, reason: impl Into<RefusedReason>) {
+        self.with(|transit| transit.count_refused(1));
+        report.refused.push(RefusedItem { index, reason: reason.into() });
+    }
+
+    fn refuses_stamps(&self) -> bool {
+        self.missing_timestamp == MissingTimestamp::Refuse
+    }
+
+    fn stamp(&self) -> i64 {
+        self.stamper.stamp(Timestamp::from(SystemTime::now()).nanos())
+    }
+}
+
+enum Appended {
+    All,
+    WaitAt(usize),
+}
+
+impl Scratch {
+    fn end_line(&mut self, timestamp: i64, index: usize) {
+        self.lines.push(ScratchLine { end: self.bytes.len(), timestamp, index });
+    }
+
+    fn line(&self, number: usize) -> Option<EncodedLine<'_>> {
+        let line = self.lines.get(number)?;
+        let start = number.checked_sub(1).map_or(0, |before| self.lines[before].end);
+        Some(EncodedLine { bytes: &self.bytes[start..line.end], timestamp: line.timestamp })
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.lines.clear();
+        if self.bytes.capacity() > SCRATCH_BYTES_MAX {
+            self.bytes = Vec::new();
+        }
+    }
+}
+
+/// The thread's buffer, empty. A push from within a push, as an iterator of points might do, gets one of its own.
+fn with_scratch<R>(act: impl FnOnce(&mut Scratch) -> R) -> R {
+    SCRATCH.with(|scratch| match scratch.try_borrow_mut() {
+        Ok(mut scratch) => {
+            scratch.clear();
+            act(&mut scratch)
+        }
+        Err(_) => act(&mut Scratch::default()),
+    })
+}
+
+fn try_push(
+    transit: &mut Transit,
+    line: EncodedLine<'_>,
+    destination: &Arc<Destination>,
+) -> Option<Result<Pushed, PushRefusal>> {
+    match transit.push_if_room(line, destination, Instant::now) {
+        Err(PushRefusal::Full) => None,
+        other => Some(other),
+    }
+}
+
+fn reason_of(refusal: PushRefusal) -> PushReason {
+    match refusal {
+        PushRefusal::Full => PushReason::Full,
+        PushRefusal::TooLarge => PushReason::TooLarge,
+        PushRefusal::Stopped => PushReason::Stopped,
+    }
+}

@@ -1,0 +1,442 @@
+//! What the actors of one database, its handles and its workers share, and what outlives each of them.
+//!
+//! # Locks
+//!
+//! Three, none held while another is taken, none across a wait, none while anything is sent or logged:
+//!
+//! | lock | guards | held for |
+//! |---|---|---|
+//! | `transit` | every point on its way, the ledger | one push; one decision |
+//! | `spool` | where the open file is | taking it out, putting it back |
+//! | `config` | the current configuration | a clone of a pointer |
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Instant, SystemTime};
+
+use actix::Recipient;
+use tokio::sync::{Notify, broadcast};
+
+use super::workers::{DISK, Lane};
+use crate::machines::link::LinkNews;
+use crate::machines::plan::Withheld;
+use crate::machines::stamp::Stamper;
+use crate::machines::transit::{News, Outbox, Terms, Transit};
+use crate::spool::{Opened, Spool, SpoolOptions};
+use crate::values::batch::{Codec, Destination};
+use crate::values::config::{Config, MissingTimestamp};
+use crate::values::health::{Event, Health, Pending, SpoolHealth, Stats};
+use crate::values::line_protocol::encoder::Encoder;
+use crate::values::seq::SpoolTag;
+
+/// Events kept for a subscriber that does not keep up; older ones are missed, and counted.
+const EVENTS_MAX: usize = 256;
+
+/// A transaction that takes longer is called stalled: fifty times what a slow disk needs.
+const STALLED_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// There is something new to look at. A cast; one is under way at most.
+#[derive(Clone, Copy, Debug, actix::Message)]
+#[rtype(result = "()")]
+pub(crate) struct Wake;
+
+/// One database, without its actors.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) name: Arc<str>,
+    pub(crate) tag: SpoolTag,
+    pub(crate) encoder: Encoder,
+    pub(crate) stamper: Stamper,
+    pub(crate) missing_timestamp: MissingTimestamp,
+    pub(crate) destination: Arc<Destination>,
+    pub(crate) spool_options: Option<SpoolOptions>,
+    pub(crate) disk: Lane,
+    transit: Mutex<Transit>,
+    room: Room,
+    config: RwLock<Arc<Config>>,
+    spool: Mutex<SpoolSlot>,
+    pub(crate) batcher: Bell,
+    pub(crate) store: Bell,
+    pub(crate) senders: Vec<Bell>,
+    pub(crate) database: Bell,
+    pub(crate) jobs_sealing: AtomicUsize,
+    pub(crate) restarts: AtomicU64,
+    pub(crate) degraded: AtomicBool,
+    unclean_ends: u64,
+    events: broadcast::Sender<Event>,
+}
+
+/// Where the open file of the spool is.
+#[derive(Debug)]
+pub(crate) enum SpoolSlot {
+    /// There is no spool.
+    InMemory,
+    /// Here, with nothing to do.
+    Idle(Box<Spool>),
+    /// With a worker, since then.
+    Working(Instant),
+    /// Nowhere: it failed, for this reason, and has to be opened again.
+    Closed(String),
+    /// Closed for good.
+    Stopped,
+}
+
+/// Rings an actor: at most one wake is under way, whoever and however many ring.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    rung: AtomicBool,
+    hearer: Mutex<Option<Recipient<Wake>>>,
+}
+
+#[derive(Debug, Default)]
+struct Room {
+    waiting: AtomicUsize,
+    blocking: Condvar,
+    async_: Notify,
+}
+
+impl Bell {
+    /// Wakes the actor, unless a wake is on its way to it already.
+    pub(crate) fn ring(&self) {
+        if self.rung.load(Ordering::Relaxed) || self.rung.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let hearer = self.hearer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(hearer) = hearer {
+            hearer.do_send(Wake);
+        }
+    }
+
+    /// Says that the actor is about to look: what rings from now on is new.
+    pub(crate) fn answer(&self) {
+        self.rung.store(false, Ordering::Release);
+        // What was written before a ring that found the bell rung must be seen by the look that follows.
+        std::sync::atomic::fence(Ordering::SeqCst);
+    }
+
+    /// Gives the bell another hearer.
+    pub(crate) fn connect(&self, hearer: Option<Recipient<Wake>>) {
+        *self.hearer.lock().unwrap_or_else(PoisonError::into_inner) = hearer;
+        self.answer();
+    }
+}
+
+impl Shared {
+    /// # Errors
+    /// A thread cannot be started.
+    pub(crate) fn new(
+        config: Config,
+        encoder: Encoder,
+        opened: Option<(Spool, Opened)>,
+        spool_options: Option<SpoolOptions>,
+    ) -> io::Result<Self> {
+        let begin = opened.as_ref().map_or_else(crate::machines::transit::Opened::in_memory, |(_, o)| begin_of(o));
+        let tag = opened.as_ref().map_or_else(|| SpoolTag(fastrand::u32(..)), |(_, opened)| opened.tag);
+        let unit = config.precision.nanoseconds();
+        let stamp_last = opened.as_ref().and_then(|(_, opened)| opened.stamp_last).map(|nanos| nanos / unit);
+        let unclean_ends = opened.as_ref().map_or(0, |(_, opened)| opened.unclean_ends_total);
+        let unique = config.missing_timestamp != MissingTimestamp::StampColliding;
+        let transit = Transit::new(terms_of(&config), &begin);
+        let senders = (0..config.http.in_flight.get()).map(|_| Bell::default()).collect();
+        Ok(Self {
+            name: config.name.as_str().into(),
+            tag,
+            encoder,
+            stamper: Stamper::new(unit, stamp_last, unique),
+            missing_timestamp: config.missing_timestamp,
+            destination: Arc::new(config.destination()),
+            spool_options,
+            disk: DISK.next()?,
+            transit: Mutex::new(transit),
+            room: Room::default(),
+            config: RwLock::new(Arc::new(config)),
+            spool: Mutex::new(opened.map_or(SpoolSlot::InMemory, |(spool, _)| SpoolSlot::Idle(Box::new(spool)))),
+            batcher: Bell::default(),
+            store: Bell::default(),
+            senders,
+            database: Bell::default(),
+            jobs_sealing: AtomicUsize::new(0),
+            restarts: AtomicU64::new(0),
+            degraded: AtomicBool::new(false),
+            unclean_ends,
+            events: broadcast::channel(EVENTS_MAX).0,
+        })
+    }
+
+    /// Looks at or changes what is on its way. Whoever waits for what changed is answered once the lock is released.
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Transit) -> R) -> R {
+        let mut transit = self.lock();
+        let result = act(&mut transit);
+        let outbox = transit.take_outbox();
+        let room = self.room.waiting.load(Ordering::Acquire) > 0 && transit.has_room(1);
+        drop(transit);
+        if room {
+            self.room.blocking.notify_all();
+            self.room.async_.notify_waiters();
+        }
+        if let Some(outbox) = outbox {
+            self.dispatch(outbox);
+        }
+        result
+    }
+
+    /// Waits, blocking the thread, until `act` returns something.
+    pub(crate) fn block_until<R>(&self, mut act: impl FnMut(&mut Transit) -> Option<R>) -> R {
+        let mut transit = self.lock();
+        self.room.waiting.fetch_add(1, Ordering::AcqRel);
+        let result = loop {
+            if let Some(result) = act(&mut transit) {
+                break result;
+            }
+            transit = self.room.blocking.wait(transit).unwrap_or_else(PoisonError::into_inner);
+        };
+        self.room.waiting.fetch_sub(1, Ordering::AcqRel);
+        let outbox = transit.take_outbox();
+        drop(transit);
+        if let Some(outbox) = outbox {
+            self.dispatch(outbox);
+        }
+        result
+    }
+
+    /// Waits until `act` returns something. Cancel safe: dropped between two tries it leaves nothing behind.
+    pub(crate) async fn wait_until<R>(&self, mut act: impl FnMut(&mut Transit) -> Option<R>) -> R {
+        struct Waiting<'a>(&'a AtomicUsize);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+        self.room.waiting.fetch_add(1, Ordering::AcqRel);
+        let _waiting = Waiting(&self.room.waiting);
+        loop {
+            let mut notified = std::pin::pin!(self.room.async_.notified());
+            notified.as_mut().enable();
+            if let Some(result) = self.with(&mut act) {
+                return result;
+            }
+            notified.await;
+        }
+    }
+
+    /// Wakes whoever waits for room, to find out that there will be none.
+    pub(crate) fn wake_the_waiting(&self) {
+        drop(self.lock());
+        self.room.blocking.notify_all();
+        self.room.async_.notify_waiters();
+    }
+
+    /// Wakes everyone who may have something to do after a change they cannot see coming.
+    pub(crate) fn ring_all(&self) {
+        self.batcher.ring();
+        self.store.ring();
+        self.ring_senders();
+    }
+
+    pub(crate) fn ring_senders(&self) {
+        for sender in &self.senders {
+            sender.ring();
+        }
+    }
+
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes another configuration, already checked.
+    pub(crate) fn set_config(&self, config: Config) {
+        let terms = terms_of(&config);
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        self.with(|transit| transit.set_terms(terms, Instant::now()));
+        self.ring_all();
+    }
+
+    /// Takes the open spool to work with, if it is here.
+    pub(crate) fn take_spool(&self) -> Option<Box<Spool>> {
+        let mut slot = self.slot();
+        match std::mem::replace(&mut *slot, SpoolSlot::Working(Instant::now())) {
+            SpoolSlot::Idle(spool) => Some(spool),
+            other => {
+                *slot = other;
+                None
+            }
+        }
+    }
+
+    /// Puts the spool back, or says where it is.
+    pub(crate) fn put_spool(&self, to: SpoolSlot) {
+        *self.slot() = to;
+    }
+
+    /// Claims the right to open a spool that has failed; `false` if it has not, or somebody is at it.
+    pub(crate) fn claim_reopening(&self) -> bool {
+        let mut slot = self.slot();
+        let closed = matches!(*slot, SpoolSlot::Closed(_));
+        if closed {
+            *slot = SpoolSlot::Working(Instant::now());
+        }
+        closed
+    }
+
+    pub(crate) fn spool_is_closed(&self) -> bool {
+        matches!(*self.slot(), SpoolSlot::Closed(_))
+    }
+
+    pub(crate) fn stamp_last_nanos(&self) -> Option<i64> {
+        self.stamper.last().map(|units| units.saturating_mul(self.encoder.precision().nanoseconds()))
+    }
+
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Tells subscribers. Nobody listening is fine.
+    pub(crate) fn tell(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let snapshot = self.lock().snapshot(Instant::now());
+        let counters = snapshot.counters;
+        let points = snapshot.queued.points + snapshot.volatile.points + snapshot.spooled.points;
+        Stats {
+            ledger: snapshot.ledger,
+            pending: Pending {
+                points,
+                queued: snapshot.queued,
+                sealed: snapshot.volatile,
+                spooled: snapshot.spooled,
+            },
+            refused_total: counters.refused,
+            batches_sealed_total: counters.batches_sealed,
+            body_bytes_sealed_total: counters.body_bytes_sealed,
+            requests_total: counters.requests,
+            failures_total: snapshot.failures,
+            in_flight: snapshot.in_flight,
+            commits_total: counters.commits,
+            rows_stored_total: counters.rows_stored,
+            rows_read_total: counters.rows_read,
+            restarts_total: self.restarts.load(Ordering::Relaxed),
+            unclean_ends_total: self.unclean_ends,
+            clock_steps_back_total: self.stamper.steps_back_total(),
+        }
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        let snapshot = self.lock().snapshot(Instant::now());
+        let window = self.config().loss_window;
+        let spool = self.spool_health(snapshot.withheld);
+        let late = |age: &std::time::Duration| *age > window + STALLED_AFTER / 5;
+        let volatile = snapshot.volatile_age.filter(late).filter(|_| spool != SpoolHealth::InMemory);
+        let degraded = self.degraded.load(Ordering::Relaxed);
+        let kept = matches!(spool, SpoolHealth::Ok | SpoolHealth::InMemory) && volatile.is_none();
+        Health {
+            ok: snapshot.trouble.is_none() && kept && !degraded && !snapshot.stopped,
+            link: snapshot.trouble,
+            spool,
+            volatile,
+            degraded,
+            stopped: snapshot.stopped,
+        }
+    }
+
+    /// Says what happened: to the log, one line a change, and to subscribers.
+    fn dispatch(&self, outbox: Outbox) {
+        for news in outbox.news {
+            self.announce(news);
+        }
+        outbox.answers.send();
+    }
+
+    fn announce(&self, news: News) {
+        let database = &*self.name;
+        match news {
+            News::Link(LinkNews::Down { kind, words }) => {
+                tracing::warn!(database, ?kind, error = words, "the server takes no points, will retry");
+                self.tell(Event::LinkDown { kind, words });
+            }
+            News::Link(LinkNews::StillDown { kind, words, failures, for_ }) => {
+                let seconds = for_.as_secs();
+                tracing::warn!(database, ?kind, error = words, failures, seconds, "the server still takes no points");
+            }
+            News::Link(LinkNews::Up { failures, after }) => {
+                tracing::info!(database, failures, seconds = after.as_secs_f32(), "the server takes points again");
+                self.tell(Event::LinkUp { failures, after });
+            }
+            News::Quarantined { seqs, reason, status, words } => {
+                let (first, points) = (seqs.first, seqs.points());
+                tracing::error!(database, first, points, ?reason, status, error = words, "batch set aside");
+                self.tell(Event::Quarantined { seqs, reason, status, words });
+            }
+            News::Losing => self.database.ring(),
+            News::SpoolRoom(withheld) => {
+                let health = self.spool_health(withheld);
+                match withheld {
+                    Some(_) => tracing::error!(database, state = ?health, "the spool takes no more"),
+                    None => tracing::info!(database, "the spool takes batches again"),
+                }
+                self.tell(Event::Spool(health));
+            }
+        }
+    }
+
+    fn spool_health(&self, withheld: Option<Withheld>) -> SpoolHealth {
+        match &*self.slot() {
+            SpoolSlot::InMemory => SpoolHealth::InMemory,
+            SpoolSlot::Closed(why) => SpoolHealth::Failing(why.clone()),
+            SpoolSlot::Working(since) if since.elapsed() > STALLED_AFTER => SpoolHealth::Stalled(since.elapsed()),
+            _ => match withheld {
+                None => SpoolHealth::Ok,
+                Some(Withheld::SpoolFull) => SpoolHealth::Full,
+                Some(Withheld::DiskFull) => SpoolHealth::DiskFull,
+            },
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Transit> {
+        self.transit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self) -> MutexGuard<'_, SpoolSlot> {
+        self.spool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Milliseconds since 1970, now.
+pub(crate) fn wall_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What the transit needs to know of a spool that was opened.
+pub(crate) fn begin_of(opened: &Opened) -> crate::machines::transit::Opened {
+    crate::machines::transit::Opened {
+        seq_next: opened.seq_next,
+        commit_number: opened.commit_number,
+        backlog: opened.backlog,
+        ledger: opened.ledger.clone(),
+        refused: opened.refused,
+    }
+}
+
+fn terms_of(config: &Config) -> Terms {
+    let spool = config.spool.as_ref();
+    Terms {
+        points_max: config.queue.points_max.get() as u64,
+        bytes_max: config.queue.bytes_max.get() as u64,
+        when_full: config.queue.when_full,
+        segment: crate::machines::queue::SegmentLimits {
+            points_max: config.batch.points_max.get(),
+            bytes_max: config.batch.bytes_max.get(),
+        },
+        linger: config.batch.linger,
+        codec: if config.batch.gzip { Codec::Gzip } else { Codec::Identity },
+        loss_window: spool.map(|_| config.loss_window),
+        spool_bytes_max: spool.map_or(u64::MAX, |spool| spool.bytes_max),
+        ledger_interval: spool.map_or(std::time::Duration::MAX, |spool| spool.ledger_interval),
+        durability: spool.map_or(crate::values::fate::Durability::Process, |spool| spool.sync.durability()),
+        backoff_min: config.http.backoff_min,
+        backoff_max: config.http.backoff_max,
+    }
+}

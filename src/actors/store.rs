@@ -1,0 +1,258 @@
+//! The store: has the spool's transactions made, its rows read, its file kept small.
+//!
+//! # Who has the file
+//!
+//! The open spool lies in a slot of [`Shared`]. For a piece of work it goes to a thread that may block, and comes back
+//! when the work is done, to whichever store is there by then: a store that dies leaves no work undone and no file
+//! open twice. While a worker has it, no other store touches it, however long the disk takes.
+//!
+//! # What happens at a panic of the worker
+//!
+//! The connection is dropped: SQLite rolls back what was not committed. Whether the transaction happened is known to
+//! the file alone, so it is opened again and asked for the number of its last one. The store dies with the worker, so
+//! that its supervisor counts what happened and what depends on the store is built anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use actix::{Actor, Addr, AsyncContext, Handler, SpawnHandle};
+
+use super::context::PriorityContext;
+use super::shared::{Shared, SpoolSlot, Wake, begin_of};
+use crate::failpoint::failpoint;
+use crate::machines::backoff::Backoff;
+use crate::machines::plan::CommitPlan;
+use crate::machines::transit::ReadRequest;
+use crate::spool::{Spool, SpoolError};
+use crate::values::health::{Event, SpoolHealth};
+
+/// Bodies read in one go, at the most: enough for the senders, and little beside the queue's own bound.
+const READ_BYTES_MAX: u64 = 8 << 20;
+
+/// Delays between attempts to open a spool that fails.
+const REOPEN_MIN: Duration = Duration::from_millis(100);
+const REOPEN_MAX: Duration = Duration::from_secs(30);
+
+/// An idle spool is tidied after this time: old batches expire, free pages go back.
+const TIDY_INTERVAL: Duration = Duration::from_secs(60);
+
+pub(crate) struct Store {
+    shared: Arc<Shared>,
+    timer: Option<(Instant, SpawnHandle)>,
+    reopening: Backoff,
+    /// No attempt to open the spool before this moment.
+    not_before: Option<Instant>,
+}
+
+/// What is to be done with the spool in one go.
+struct Work {
+    plan: Option<CommitPlan>,
+    read: Option<ReadRequest>,
+}
+
+/// A worker panicked with the spool in hand.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct WorkerPanicked;
+
+/// The spool failed, and is closed.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct SpoolFailed;
+
+impl Store {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let reopening = Backoff::new(REOPEN_MIN, REOPEN_MAX, 2);
+        Self { shared, timer: None, reopening, not_before: None }
+    }
+
+    /// Has done what is due, or sleeps until something is. `tidy` makes a transaction of nothing, if need be.
+    fn work(&mut self, tidy: bool, ctx: &mut PriorityContext<Self>) {
+        if self.shared.spool_is_closed() {
+            self.reopen(ctx);
+            return;
+        }
+        let Some(spool) = self.shared.take_spool() else { return };
+        self.reopening.reset();
+        let stamp_last = self.shared.stamp_last_nanos();
+        let work = self.shared.with(|transit| Work {
+            plan: transit.plan_commit(tidy, stamp_last, Instant::now()),
+            read: transit.wants_read(),
+        });
+        if work.plan.is_none() && work.read.is_none() {
+            self.shared.put_spool(SpoolSlot::Idle(spool));
+            self.sleep_until_due(ctx);
+            return;
+        }
+        let trip = Trip::new(&self.shared, ctx.address());
+        self.shared.disk.run(move || trip.work(spool, &work));
+    }
+
+    fn reopen(&mut self, ctx: &mut PriorityContext<Self>) {
+        if let Some(at) = self.not_before.filter(|at| *at > Instant::now()) {
+            self.sleep_until(at, ctx);
+            return;
+        }
+        if self.shared.claim_reopening() {
+            let trip = Trip::new(&self.shared, ctx.address());
+            self.shared.disk.run(move || trip.reopen());
+        }
+    }
+
+    fn sleep_until_due(&mut self, ctx: &mut PriorityContext<Self>) {
+        if let Some(due) = self.shared.with(|transit| transit.next_commit_at()) {
+            self.sleep_until(due, ctx);
+        }
+    }
+
+    fn sleep_until(&mut self, due: Instant, ctx: &mut PriorityContext<Self>) {
+        let now = Instant::now();
+        if self.timer.as_ref().is_some_and(|(at, _)| *at <= due && *at > now) {
+            return;
+        }
+        if let Some((_, handle)) = self.timer.take() {
+            ctx.cancel_future(handle);
+        }
+        let handle = ctx.run_later(due.saturating_duration_since(now), |this, ctx| {
+            this.timer = None;
+            this.work(false, ctx);
+        });
+        self.timer = Some((due, handle));
+    }
+}
+
+impl Actor for Store {
+    type Context = PriorityContext<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        failpoint!("store::started");
+        self.shared.store.answer();
+        ctx.run_interval(TIDY_INTERVAL, |this, ctx| this.work(true, ctx));
+        self.work(false, ctx);
+    }
+
+    fn stopping(&mut self, _: &mut Self::Context) -> actix::Running {
+        failpoint!("store::stopping");
+        actix::Running::Stop
+    }
+}
+
+impl Handler<Wake> for Store {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+        self.shared.store.answer();
+        self.work(false, ctx);
+    }
+}
+
+impl Handler<WorkerPanicked> for Store {
+    type Result = ();
+
+    fn handle(&mut self, _: WorkerPanicked, _: &mut Self::Context) {
+        std::panic::resume_unwind(Box::new("a worker of the store panicked"));
+    }
+}
+
+impl Handler<SpoolFailed> for Store {
+    type Result = ();
+
+    fn handle(&mut self, _: SpoolFailed, ctx: &mut Self::Context) {
+        self.not_before = Some(Instant::now() + self.reopening.next_delay(fastrand::f64()));
+        self.work(false, ctx);
+    }
+}
+
+/// A worker's journey with the spool. It ends with the spool in its slot, or with the word that it is closed.
+struct Trip {
+    shared: Arc<Shared>,
+    store: Addr<Store>,
+    home: bool,
+}
+
+impl Trip {
+    fn new(shared: &Arc<Shared>, store: Addr<Store>) -> Self {
+        Self { shared: Arc::clone(shared), store, home: false }
+    }
+
+    fn work(self, mut spool: Box<Spool>, work: &Work) {
+        match self.try_work(&mut spool, work) {
+            Ok(()) => self.come_home(spool),
+            Err(error) => self.fail(spool, &error),
+        }
+    }
+
+    fn try_work(&self, spool: &mut Spool, work: &Work) -> Result<(), SpoolError> {
+        let now = SystemTime::now();
+        if let Some(plan) = &work.plan {
+            failpoint!("store::before_commit");
+            let outcome = spool.commit(plan, now)?;
+            failpoint!("store::after_commit");
+            self.shared.with(|transit| transit.committed(&outcome, Instant::now()));
+        }
+        if let Some(read) = work.read {
+            let after = (read.after > 0).then_some(read.after);
+            let rows = spool.read_after(after, read.rows_max, READ_BYTES_MAX)?;
+            self.shared.with(|transit| transit.read_back(rows, Instant::now()));
+        }
+        spool.maintain(now)?;
+        Ok(())
+    }
+
+    fn reopen(self) {
+        let Some(options) = &self.shared.spool_options else { return };
+        match Spool::open(options, SystemTime::now()) {
+            Ok((mut spool, opened)) => {
+                let keys = self.shared.with(|transit| transit.keys_to_find());
+                let found = keys.into_iter().map(|key| Ok((key, spool.find(key)?)));
+                let rows: Result<BTreeMap<_, _>, SpoolError> = found.collect();
+                match rows {
+                    Ok(rows) => {
+                        let begin = begin_of(&opened);
+                        let find = |key| rows.get(&key).copied().flatten();
+                        self.shared.with(|transit| transit.reopened(&begin, find, Instant::now()));
+                        tracing::info!(database = &*self.shared.name, "the spool is open again");
+                        self.shared.tell(Event::Spool(SpoolHealth::Ok));
+                        self.come_home(Box::new(spool));
+                    }
+                    Err(error) => self.fail(Box::new(spool), &error),
+                }
+            }
+            Err(error) => self.close(&error),
+        }
+    }
+
+    fn come_home(mut self, spool: Box<Spool>) {
+        self.home = true;
+        self.shared.put_spool(SpoolSlot::Idle(spool));
+        self.shared.ring_all();
+    }
+
+    /// A connection that failed is not used again: a second sync is never trusted, and only opening the file anew
+    /// tells what is in it.
+    fn fail(self, spool: Box<Spool>, error: &SpoolError) {
+        drop(spool);
+        self.close(error);
+    }
+
+    fn close(mut self, error: &SpoolError) {
+        self.home = true;
+        tracing::error!(database = &*self.shared.name, %error, "the spool failed, will be opened again");
+        let why = error.to_string();
+        self.shared.put_spool(SpoolSlot::Closed(why.clone()));
+        self.shared.tell(Event::Spool(SpoolHealth::Failing(why)));
+        self.store.do_send(SpoolFailed);
+    }
+}
+
+impl Drop for Trip {
+    /// Not home: the worker is unwinding, and the connection is gone already.
+    fn drop(&mut self) {
+        if !self.home {
+            self.shared.put_spool(SpoolSlot::Closed("a worker panicked".into()));
+            self.store.do_send(WorkerPanicked);
+            self.shared.store.ring();
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The threads for work that blocks or computes: SQLite and compression.
+//!
+//! Started when they are first needed and shared by all databases. A lane is one thread with a queue of its own; a
+//! spool is pinned to one lane, so that its transactions run one after another, and a slow disk holds up only those
+//! that share the lane. A panic of a job ends the job, not the thread: what the job had in hand is given back by its
+//! own guards.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, mpsc};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A queue of jobs that one thread works off in order.
+#[derive(Clone, Debug)]
+pub(crate) struct Lane(mpsc::Sender<Job>);
+
+impl Lane {
+    /// Queues a job.
+    pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
+        // The thread ends only with the process: nobody is left to miss a job then.
+        let _ = self.0.send(Box::new(job));
+    }
+
+    fn start(name: String) -> io::Result<Self> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        std::thread::Builder::new().name(name).spawn(move || {
+            for job in queue {
+                let _ = catch_unwind(AssertUnwindSafe(job));
+            }
+        })?;
+        Ok(Self(jobs))
+    }
+}
+
+/// Lanes of one kind.
+#[derive(Debug)]
+pub(crate) struct Lanes {
+    name: &'static str,
+    lanes: Mutex<Vec<Lane>>,
+    turn: AtomicUsize,
+}
+
+/// For what waits for the disk.
+pub(crate) static DISK: Lanes = Lanes::new("influx-spool-disk");
+
+/// For what computes.
+pub(crate) static SEAL: Lanes = Lanes::new("influx-spool-seal");
+
+/// A lane for every core, up to this many.
+const LANES_MAX: usize = 4;
+
+impl Lanes {
+    const fn new(name: &'static str) -> Self {
+        Self { name, lanes: Mutex::new(Vec::new()), turn: AtomicUsize::new(0) }
+    }
+
+    /// How many there are, or will be.
+    pub(crate) fn count() -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from).clamp(1, LANES_MAX)
+    }
+
+    /// The next lane in turn.
+    ///
+    /// # Errors
+    /// A thread cannot be started.
+    pub(crate) fn next(&self) -> io::Result<Lane> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % Self::count();
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        while lanes.len() <= turn {
+            lanes.push(Lane::start(format!("{}-{}", self.name, lanes.len()))?);
+        }
+        Ok(lanes[turn].clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_the_job_and_not_the_lane() {
+        let lane = Lane::start("test".into()).unwrap();
+        let (done, seen) = mpsc::channel();
+        lane.run(|| std::panic::resume_unwind(Box::new("poison")));
+        lane.run(move || done.send(7).unwrap());
+        assert_eq!(seen.recv().unwrap(), 7);
+    }
+}

@@ -1,0 +1,347 @@
+//! The handle of a running database.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use actix::{Addr, MailboxError};
+
+use super::events::Events;
+use super::registry::Registry;
+use super::series::SeriesPusher;
+use crate::actors::database::Database;
+use crate::actors::messages::{CommitTo, FlushReport, FlushTo, Reconfigure, Stop};
+use crate::actors::push::Room;
+use crate::actors::shared::Shared;
+use crate::actors::stop::StopReport;
+use crate::actors::supervisor::SupervisorHandle;
+use crate::machines::waiters::Until;
+use crate::values::batch::Destination;
+use crate::values::config::{Config, ConfigError};
+use crate::values::error::{CallError, PushError, PushReason, PushReport};
+use crate::values::fate::Standing;
+use crate::values::health::{Health, Stats};
+use crate::values::line_protocol::encoder::Encoded;
+use crate::values::line_protocol::problem::PointError;
+use crate::values::line_protocol::series::{Series, Values};
+use crate::values::point::{Point, PointRef};
+use crate::values::seq::Seq;
+
+/// How long a stopped database's supervisor may take to end: nothing is left for it to do.
+const ROOT_STOP: Duration = Duration::from_millis(50);
+
+/// A running database, from any thread, inside or outside an actix system.
+///
+/// Clones are equal. Dropping one changes nothing for the others, and dropping the last does not stop the database:
+/// only [`stop`](Self::stop) does. A process that ends without it loses what a kill would lose: points that were
+/// only in memory, at most the last `loss_window` of them.
+///
+/// *Casts* (`push…`) never wait, but for those that say so. *Calls* (`flush`, `commit`, `stop`, …) are futures that
+/// need no particular runtime.
+///
+/// ```
+/// use influx_spool::{Database, Point};
+/// # actix_rt::System::new().block_on(async {
+/// let plant = Database::builder("handle-example").http("http://localhost:8086").start()?;
+/// let seq = plant.push(Point::new("cpu").tag("host", "a").field("usage", 0.5))?;
+/// assert_eq!(seq.number(), 1);
+/// assert_eq!(plant.stats().pending.points, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct DatabaseHandle(Arc<Running>);
+
+#[derive(Debug)]
+struct Running {
+    shared: Arc<Shared>,
+    address: Addr<Database>,
+    root: SupervisorHandle,
+}
+
+/// A handle that the registry keeps: it does not count as one.
+#[derive(Debug)]
+pub(super) struct WeakHandle(Weak<Running>);
+
+/// A place points can be pushed to beside the database's own: another retention policy, say, through the same queue
+/// and spool. Made by [`DatabaseHandle::destination`].
+#[derive(Clone, Debug)]
+pub struct PushDestination(Arc<Destination>);
+
+impl DatabaseHandle {
+    pub(super) fn new(shared: Arc<Shared>, address: Addr<Database>, root: SupervisorHandle) -> Self {
+        Self(Arc::new(Running { shared, address, root }))
+    }
+
+    /// The name it was started with.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.shared().name
+    }
+
+    /// The actor's address, for messages. It stays the same through every restart.
+    #[must_use]
+    pub fn address(&self) -> Addr<Database> {
+        self.0.address.clone()
+    }
+
+    /// Pushes a point. Never waits, never panics, does no input or output.
+    ///
+    /// When the queue is full the oldest point leaves (or as [`WhenFull`](crate::WhenFull) says).
+    ///
+    /// # Errors
+    /// The point cannot be written, is refused by a full queue, or the database is stopped. The point comes back.
+    pub fn push(&self, point: Point) -> Result<Seq, PushError<Point>> {
+        let shared = self.shared();
+        let pushed =
+            shared.push_with(&shared.destination, |out, stamp| shared.encoder.encode(&point, stamp, out));
+        pushed.map_err(|reason| PushError { rejected: point, reason })
+    }
+
+    /// Pushes a point that is not built: names and values are borrowed for the call. Saves its allocations.
+    ///
+    /// # Errors
+    /// As for [`push`](Self::push).
+    pub fn push_ref(&self, point: &PointRef<'_>) -> Result<Seq, PushError<()>> {
+        let shared = self.shared();
+        shared
+            .push_with(&shared.destination, |out, stamp| shared.encoder.encode_ref(point, stamp, out))
+            .map_err(|reason| PushError { rejected: (), reason })
+    }
+
+    /// Pushes a point to another destination. Order is kept across destinations; each change of destination begins a
+    /// new batch, so points for one are best pushed together.
+    ///
+    /// # Errors
+    /// As for [`push`](Self::push).
+    pub fn push_to(&self, destination: &PushDestination, point: Point) -> Result<Seq, PushError<Point>> {
+        let shared = self.shared();
+        let pushed = shared.push_with(&destination.0, |out, stamp| shared.encoder.encode(&point, stamp, out));
+        pushed.map_err(|reason| PushError { rejected: point, reason })
+    }
+
+    /// A destination like the database's own but for what `change` changes. The precision stays: lines are written
+    /// by it.
+    #[must_use]
+    pub fn destination(&self, change: impl FnOnce(&mut Destination)) -> PushDestination {
+        let own = &self.shared().destination;
+        let mut other = Destination::clone(own);
+        change(&mut other);
+        other.precision = own.precision;
+        PushDestination(Arc::new(other))
+    }
+
+    /// Pushes line protocol: one line or many. Comments and blank lines are passed over; a bad line does not hold up
+    /// the others. Never waits.
+    ///
+    /// Timestamps are in the database's precision; lines without one are stamped.
+    pub fn push_line(&self, text: impl AsRef<[u8]>) -> PushReport {
+        self.shared().push_text(text.as_ref(), &self.shared().destination, Room::ByPolicy)
+    }
+
+    /// As [`push_line`](Self::push_line), but waits for room, blocking the thread, instead of letting the queue slide.
+    /// Not for the thread of an arbiter.
+    pub fn blocking_push_line(&self, text: impl AsRef<[u8]>) -> PushReport {
+        self.shared().push_text(text.as_ref(), &self.shared().destination, Room::Blocking)
+    }
+
+    /// Pushes many points, each as by [`push`](Self::push). Never waits; a bad point does not hold up the others.
+    pub fn push_all(&self, points: impl IntoIterator<Item = Point>) -> PushReport {
+        let shared = self.shared();
+        shared.push_many(points, &shared.destination, Room::ByPolicy, |point, out, stamp| {
+            shared.encoder.encode(point, stamp, out)
+        })
+    }
+
+    /// Pushes a point as soon as there is room for it, whatever the policy.
+    ///
+    /// # Errors
+    /// As for [`push`](Self::push), except that it is never full.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, it has pushed nothing.
+    pub async fn push_wait(&self, point: Point) -> Result<Seq, PushError<Point>> {
+        let shared = self.shared();
+        let pushed = match self.encode_line(&point) {
+            Ok((line, timestamp)) => shared.push_line_when_room(&line, timestamp, &shared.destination).await,
+            Err(reason) => Err(reason),
+        };
+        pushed.map_err(|reason| PushError { rejected: point, reason })
+    }
+
+    /// As [`push_wait`](Self::push_wait), blocking the thread. Not for the thread of an arbiter.
+    ///
+    /// # Errors
+    /// As for [`push_wait`](Self::push_wait).
+    pub fn blocking_push(&self, point: Point) -> Result<Seq, PushError<Point>> {
+        let shared = self.shared();
+        let pushed = self
+            .encode_line(&point)
+            .and_then(|(line, timestamp)| shared.push_line_blocking(&line, timestamp, &shared.destination));
+        pushed.map_err(|reason| PushError { rejected: point, reason })
+    }
+
+    /// Prepares a series: names and tags are checked and encoded once, then only values are pushed.
+    ///
+    /// ```
+    /// use influx_spool::{Database, SeriesBuilder};
+    /// let plant = Database::builder("series-example").start()?;
+    /// let cpu = plant.series(&SeriesBuilder::new("cpu").tag("host", "a").fields::<(f64, i64)>(["usage", "cores"]))?;
+    /// cpu.push((0.5, 8))?;
+    /// assert_eq!(plant.stats().ledger.accepted().points, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A name or a tag cannot be written.
+    pub fn series<V: Values>(&self, series: &Series<V>) -> Result<SeriesPusher<V>, PointError> {
+        Ok(SeriesPusher::new(self.clone(), self.shared().encoder.prepare(series)?))
+    }
+
+    /// Has everything sent that was pushed before the call, on this or any other thread. Answers when all of it has
+    /// its fate, or at the deadline with what is pending.
+    ///
+    /// # Errors
+    /// The database is stopped, or its actor panicked.
+    ///
+    /// # Cancel safety
+    /// Dropped, it leaves the sending as it is.
+    pub async fn flush(&self, deadline: Duration) -> Result<FlushReport, CallError> {
+        let mark = self.shared().with(|transit| transit.last_seq());
+        self.call(FlushTo { mark, deadline }).await?
+    }
+
+    /// Has everything put on disk that was pushed before the call. Answers when it is there or has its fate.
+    ///
+    /// # Errors
+    /// There is no spool; the deadline has passed (it goes on all the same); the database is stopped, or its actor
+    /// panicked.
+    pub async fn commit(&self, deadline: Duration) -> Result<(), CallError> {
+        let mark = self.shared().with(|transit| transit.last_seq());
+        self.call(CommitTo { mark, deadline }).await?
+    }
+
+    /// Waits until a point is on disk or has its fate, and says which. Waiting forces nothing: see
+    /// [`commit`](Self::commit).
+    ///
+    /// Without a spool it waits for the fate. Also answers for points of an earlier life of the spool.
+    ///
+    /// # Errors
+    /// The number is another spool's, or was never given; the database was stopped before.
+    ///
+    /// # Cancel safety
+    /// Dropped, it leaves nothing behind.
+    pub async fn persisted(&self, seq: Seq) -> Result<Standing, CallError> {
+        self.shared().await_standing(seq, Until::Persisted).await
+    }
+
+    /// Waits until a point has its fate, and says which.
+    ///
+    /// # Errors
+    /// As for [`persisted`](Self::persisted).
+    ///
+    /// # Cancel safety
+    /// Dropped, it leaves nothing behind.
+    pub async fn delivered(&self, seq: Seq) -> Result<Standing, CallError> {
+        self.shared().await_standing(seq, Until::Settled).await
+    }
+
+    /// Every counter, at one moment. Never waits for an actor.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared().stats()
+    }
+
+    /// How the database is doing. Never waits for an actor.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.shared().health()
+    }
+
+    /// States and losses from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> Events {
+        Events::new(self.shared().subscribe())
+    }
+
+    /// The configuration as it is now.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        Config::clone(&self.shared().config())
+    }
+
+    /// Takes another configuration at once. What is sealed already keeps its form and destination.
+    ///
+    /// # Errors
+    /// A setting that cannot be, or that cannot change while the database runs (the name, the destination, the spool,
+    /// how lines are written, the number of requests at once).
+    pub async fn reconfigure(&self, config: Config) -> Result<(), ReconfigureError> {
+        Ok(self.call(Reconfigure(config)).await??)
+    }
+
+    /// Stops the database: every later push fails, what is in memory is stored, what can be sent until the deadline is
+    /// sent, the spool is closed. With a spool nothing is lost; without one what is not sent is.
+    ///
+    /// # Errors
+    /// The database was stopped before, or its actor panicked on the way.
+    ///
+    /// # Cancel safety
+    /// Dropped, it goes on all the same.
+    pub async fn stop(&self, deadline: Duration) -> Result<StopReport, CallError> {
+        Registry::remove(self);
+        let report = self.call(Stop { deadline }).await??;
+        self.0.root.stop(ROOT_STOP).await;
+        Ok(report)
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
+    }
+
+    pub(super) fn downgrade(&self) -> WeakHandle {
+        WeakHandle(Arc::downgrade(&self.0))
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    fn encode_line(&self, point: &Point) -> Result<(Vec<u8>, i64), PushReason> {
+        let encode = |out: &mut Vec<u8>, stamp: &dyn Fn() -> i64| -> Result<Encoded, PointError> {
+            self.shared().encoder.encode(point, stamp, out)
+        };
+        self.shared().encode_line(encode)
+    }
+
+    /// Sends a call, and says in the field's words what a closed mailbox means.
+    async fn call<M>(&self, message: M) -> Result<M::Result, CallError>
+    where
+        M: actix::Message + Send + 'static,
+        M::Result: Send,
+        Database: actix::Handler<M>,
+    {
+        self.0.address.send(message).await.map_err(|error| match error {
+            MailboxError::Timeout => CallError::Timeout,
+            MailboxError::Closed if self.shared().with(|transit| transit.is_stopped()) => CallError::Stopped,
+            MailboxError::Closed if self.health().degraded => CallError::Degraded,
+            MailboxError::Closed => CallError::Panicked,
+        })
+    }
+}
+
+impl WeakHandle {
+    pub(super) fn upgrade(&self) -> Option<DatabaseHandle> {
+        self.0.upgrade().map(DatabaseHandle)
+    }
+}
+
+/// A configuration that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReconfigureError {
+    /// A setting cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The database did not answer.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}

@@ -1,0 +1,7 @@
+//! Faces: what an application holds in its hands.
+
+pub(crate) mod builder;
+pub(crate) mod events;
+pub(crate) mod handle;
+pub(crate) mod registry;
+pub(crate) mod series;

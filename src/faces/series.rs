@@ -1,0 +1,47 @@
+//! A prepared series that pushes itself.
+
+use std::sync::Arc;
+
+use super::handle::DatabaseHandle;
+use crate::values::error::PushError;
+use crate::values::line_protocol::series::{PreparedSeries, Values};
+use crate::values::precision::Timestamp;
+use crate::values::seq::Seq;
+
+/// A series of one database: checked and encoded once, then pushed with values only. The fast way in.
+///
+/// Made by [`DatabaseHandle::series`]; a clone costs a pointer.
+#[derive(Clone, Debug)]
+pub struct SeriesPusher<V: Values> {
+    database: DatabaseHandle,
+    series: Arc<PreparedSeries<V>>,
+}
+
+impl<V: Values> SeriesPusher<V> {
+    pub(super) fn new(database: DatabaseHandle, series: PreparedSeries<V>) -> Self {
+        Self { database, series: Arc::new(series) }
+    }
+
+    /// Pushes one point of the series, stamped now.
+    ///
+    /// # Errors
+    /// As for [`DatabaseHandle::push`].
+    pub fn push(&self, values: V::Of<'_>) -> Result<Seq, PushError<()>> {
+        self.push_values(values, None)
+    }
+
+    /// Pushes one point of the series with this timestamp.
+    ///
+    /// # Errors
+    /// As for [`DatabaseHandle::push`].
+    pub fn push_at(&self, timestamp: impl Into<Timestamp>, values: V::Of<'_>) -> Result<Seq, PushError<()>> {
+        self.push_values(values, Some(timestamp.into()))
+    }
+
+    fn push_values(&self, values: V::Of<'_>, timestamp: Option<Timestamp>) -> Result<Seq, PushError<()>> {
+        let shared = self.database.shared();
+        shared
+            .push_with(&shared.destination, |out, stamp| self.series.encode(values, timestamp, stamp, out))
+            .map_err(|reason| PushError { rejected: (), reason })
+    }
+}
