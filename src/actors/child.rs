@@ -7,7 +7,7 @@ use actix::{Actor, ArbiterHandle};
 
 use super::context::PriorityContext;
 use super::mailbox::MailboxOptions;
-use crate::machines::tree::{Exit, Restart, Strategy};
+use crate::machines::policy::{Exit, Restart, Strategy};
 
 /// How to build an actor, and what to do when it ends.
 pub struct ChildSpec<A: Actor<Context = PriorityContext<A>>> {

@@ -29,7 +29,7 @@ use super::context::PriorityContext;
 use super::control::{Control, Order, Verb};
 use super::panics::{caught, drop_each};
 use super::supervision::{Report, Signal};
-use crate::machines::tree::Exit;
+use crate::machines::policy::Exit;
 
 /// The future that runs one actor.
 pub(super) struct Runner<A: Actor<Context = PriorityContext<A>>> {

@@ -16,7 +16,8 @@ use super::panics::caught;
 use super::runner::Reporter;
 use super::supervisor::{StopReason, Stopped, SupervisorEvent};
 use crate::machines::heartbeat::{Heartbeat, Pulse};
-use crate::machines::tree::{Action, ChildRules, End, Exit, Notice, Phase, Rules, Strategy, Tree};
+use crate::machines::policy::{Exit, Strategy};
+use crate::machines::tree::{Action, ChildRules, End, Notice, Phase, Rules, Tree};
 
 /// What a supervisor hears, from its children and from its handles.
 pub(super) enum Signal {

@@ -48,8 +48,9 @@ use super::mailbox::Mailbox;
 use super::runner::{Reporter, Runner};
 use super::supervision::{Child, Listener, Signal, Spawn, Supervision};
 use crate::machines::backoff::Backoff;
+use crate::machines::policy::{Exit, Strategy, WhenExceeded};
 use crate::machines::restart::RestartIntensity;
-use crate::machines::tree::{ChildRules, Exit, Rules, Strategy, WhenExceeded};
+use crate::machines::tree::{ChildRules, Rules};
 
 /// A supervisor that has not been started: children are added, then [`Self::start`] runs them.
 pub struct Supervisor {

@@ -2,5 +2,6 @@
 
 pub(crate) mod backoff;
 pub(crate) mod heartbeat;
+pub(crate) mod policy;
 pub(crate) mod restart;
 pub(crate) mod tree;
