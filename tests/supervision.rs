@@ -717,6 +717,17 @@ fn a_child_whose_arbiter_ends_escalates() {
 }
 
 #[test]
+fn a_child_whose_arbiter_has_ended_before_escalates() {
+    System::new().block_on(async {
+        let mut plant = Plant::new(at_once);
+        let spec = plant.spec("child").arbiter(arbiter_that_has_ended());
+        plant.child(spec);
+        let reason = plant.start().wait().await.reason;
+        assert_eq!(reason, StopReason::Escalated { child: "child".into(), exit: Exit::Killed });
+    });
+}
+
+#[test]
 fn random_deaths_lose_nothing_but_the_message_in_work() {
     on_paused_clock(async {
         let mut plant =

@@ -130,6 +130,6 @@ pub enum ChildState {
     Waiting,
     /// It is down and stays down.
     Down,
-    /// It cannot be reached any more: its thread is blocked or gone.
+    /// It was left behind by a supervisor that ends, or its thread is gone.
     Abandoned,
 }

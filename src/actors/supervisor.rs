@@ -129,7 +129,7 @@ impl Supervisor {
         };
         let spawn: Spawn = match arbiter {
             None => Box::new(run),
-            // When that arbiter has ended the reporter is dropped unused.
+            // When that arbiter has ended the reporter is dropped unused, and says so.
             Some(arbiter) => Box::new(move |reporter| _ = arbiter.spawn_fn(move || run(reporter))),
         };
         let rules = ChildRules { restart, strategy: self.strategy, shutdown };
@@ -316,8 +316,9 @@ pub enum SupervisorEvent {
         /// Its name.
         child: Arc<str>,
     },
-    /// A child did not answer a kill. It is left behind, and the supervisor escalates if it was not stopping.
-    ChildAbandoned {
+    /// A child did not answer a kill: its thread is blocked. A supervisor that stops leaves it behind; any other waits
+    /// until it comes back, since a second one beside it could mean two owners of the same thing.
+    ChildUnresponsive {
         /// Its name.
         child: Arc<str>,
     },

@@ -180,7 +180,40 @@ fn a_child_that_does_not_stop_is_killed_and_one_that_is_not_killed_is_left_behin
     grove.now += KILL_GRACE;
     assert_eq!(grove.settle(), [Stop(1), Stop(0)]);
     assert_eq!(grove.end, Some(End::Stopped));
-    assert!(grove.notices.contains(&Notice::Abandoned { child: 2 }));
+    assert!(grove.notices.contains(&Notice::Unresponsive { child: 2 }));
+}
+
+#[test]
+fn a_tree_that_does_not_end_waits_for_a_child_that_does_not_answer() {
+    let mut grove = Grove::new(WhenExceeded::Escalate, &three(Strategy::RestForOne));
+    grove.settle();
+    grove.die(0);
+    grove.listen();
+    assert_eq!(std::mem::take(&mut grove.orders), [Stop(2)]);
+    grove.now += 5 * SECOND;
+    grove.listen();
+    assert_eq!(std::mem::take(&mut grove.orders), [Kill(2)]);
+    grove.now += 100 * SECOND;
+    grove.listen();
+    assert_eq!(grove.orders, []);
+    assert_eq!(grove.notices.last(), Some(&Notice::Unresponsive { child: 2 }));
+    grove.tree.exited(2, Exit::Killed, 1.0, grove.now);
+    assert_eq!(grove.settle(), [Stop(1), Start(0), Start(1), Start(2)]);
+}
+
+#[test]
+fn endless_times_are_no_trouble() {
+    let endless = ChildRules { shutdown: Duration::MAX, ..child(Strategy::OneForOne) };
+    let mut grove = Grove::new(WhenExceeded::RetryEvery(Duration::MAX), &[endless]);
+    for _ in 0..4 {
+        while grove.obey().is_some() {}
+        grove.die(0);
+        grove.now += 8 * SECOND;
+    }
+    grove.listen();
+    assert!(grove.tree.is_degraded());
+    grove.tree.stop(later(grove.now, Duration::MAX));
+    assert_eq!((grove.settle(), grove.end), (vec![], Some(End::Stopped)));
 }
 
 #[test]
