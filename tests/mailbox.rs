@@ -1,4 +1,5 @@
 //! The mailbox and its runner, through actix's public face.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the lints do not see that helpers of tests are tests")]
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -28,12 +29,13 @@ impl Message for Call {
 }
 
 /// Runs a closure inside the actor.
-struct Run<A: Actor>(Box<dyn FnOnce(&mut A, &mut A::Context) + Send>);
-impl<A: Actor> Message for Run<A> {
+struct Run(Job);
+type Job = Box<dyn FnOnce(&mut Worker, &mut PriorityContext<Worker>) + Send>;
+impl Message for Run {
     type Result = ();
 }
 
-fn run<A: Actor>(f: impl FnOnce(&mut A, &mut A::Context) + Send + 'static) -> Run<A> {
+fn run(f: impl FnOnce(&mut Worker, &mut PriorityContext<Worker>) + Send + 'static) -> Run {
     Run(Box::new(f))
 }
 
@@ -70,9 +72,9 @@ impl Handler<Call> for Worker {
         call.0
     }
 }
-impl Handler<Run<Worker>> for Worker {
+impl Handler<Run> for Worker {
     type Result = ();
-    fn handle(&mut self, run: Run<Worker>, ctx: &mut Self::Context) {
+    fn handle(&mut self, run: Run, ctx: &mut Self::Context) {
         (run.0)(self, ctx);
     }
 }
@@ -195,7 +197,7 @@ fn a_call_is_handled_when_it_has_been_parked_too_long() {
         let call = worker.send(Call(0));
         // Each cast takes 100 ms.
         for cast in 0..5 {
-            worker.do_send(run(move |worker: &mut Worker, ctx: &mut PriorityContext<Worker>| {
+            worker.do_send(run(move |worker, ctx| {
                 note(&worker.diary, format!("cast {cast}"));
                 ctx.wait(tokio::time::sleep(Duration::from_millis(100)).into_actor(worker));
             }));
@@ -211,14 +213,14 @@ fn under_an_endless_storm_calls_are_answered_and_a_timer_ticks() {
         let (worker, _) = start(MailboxOptions::default());
         let ticks = Arc::new(AtomicU64::new(0));
         let counted = ticks.clone();
-        worker.do_send(run(move |_, ctx: &mut PriorityContext<Worker>| {
+        worker.do_send(run(move |_, ctx| {
             ctx.run_interval(Duration::from_millis(1), move |_, _| {
                 _ = counted.fetch_add(1, Ordering::SeqCst)
             });
         }));
         // Each stone throws the next: the mailbox is never empty.
-        fn stone(stop: Arc<AtomicBool>) -> Run<Worker> {
-            run(move |_, ctx: &mut PriorityContext<Worker>| {
+        fn stone(stop: Arc<AtomicBool>) -> Run {
+            run(move |_, ctx| {
                 if !stop.load(Ordering::SeqCst) {
                     ctx.address().do_send(stone(stop));
                 }
@@ -240,8 +242,8 @@ fn under_an_endless_storm_calls_are_answered_and_a_timer_ticks() {
 fn a_storm_does_not_starve_the_neighbours_on_the_arbiter() {
     System::new().block_on(async {
         let (worker, _) = start(strict());
-        fn stone() -> Run<Worker> {
-            run(|_, ctx: &mut PriorityContext<Worker>| ctx.address().do_send(stone()))
+        fn stone() -> Run {
+            run(|_, ctx| ctx.address().do_send(stone()))
         }
         worker.do_send(stone());
         let (neighbour, diary) = start(strict());
@@ -249,7 +251,7 @@ fn a_storm_does_not_starve_the_neighbours_on_the_arbiter() {
             neighbour.send(Call(number)).await.unwrap();
         }
         assert_eq!(diary.borrow().len(), 100);
-        worker.do_send(run(|_, ctx: &mut PriorityContext<Worker>| ctx.terminate()));
+        worker.do_send(run(|_, ctx| ctx.terminate()));
     });
 }
 
@@ -257,11 +259,11 @@ fn a_storm_does_not_starve_the_neighbours_on_the_arbiter() {
 fn messages_that_each_wait_do_not_starve_a_timer() {
     on_paused_clock(async {
         let (worker, diary) = start(MailboxOptions::default());
-        worker.do_send(run(|_, ctx: &mut PriorityContext<Worker>| {
+        worker.do_send(run(|_, ctx| {
             ctx.run_interval(Duration::from_millis(1), |worker, _| note(&worker.diary, "tick"));
         }));
         for _ in 0..10 {
-            worker.do_send(run(|worker: &mut Worker, ctx: &mut PriorityContext<Worker>| {
+            worker.do_send(run(|worker, ctx| {
                 note(&worker.diary, "message");
                 ctx.wait(tokio::time::sleep(Duration::from_millis(2)).into_actor(worker));
             }));
@@ -278,7 +280,7 @@ fn a_wait_holds_back_messages_and_futures_until_it_is_done() {
     on_paused_clock(async {
         let (worker, diary) = start(MailboxOptions::default());
         let (open, gate) = oneshot::channel::<()>();
-        worker.do_send(run(|worker: &mut Worker, ctx: &mut PriorityContext<Worker>| {
+        worker.do_send(run(|worker, ctx| {
             ctx.run_later(Duration::from_millis(5), |worker, _| note(&worker.diary, "timer"));
             ctx.wait(gate.into_actor(worker).map(|_, worker, _| note(&worker.diary, "waited")));
         }));
@@ -295,7 +297,7 @@ fn a_wait_holds_back_messages_and_futures_until_it_is_done() {
 fn of_two_waits_the_newer_is_first_as_in_actix() {
     on_paused_clock(async {
         let (worker, diary) = start(MailboxOptions::default());
-        worker.do_send(run(|worker: &mut Worker, ctx: &mut PriorityContext<Worker>| {
+        worker.do_send(run(|worker, ctx| {
             for name in ["older", "newer"] {
                 let sleep = tokio::time::sleep(Duration::from_millis(5)).into_actor(worker);
                 ctx.wait(sleep.map(move |_, worker: &mut Worker, _| note(&worker.diary, name)));
@@ -310,7 +312,7 @@ fn of_two_waits_the_newer_is_first_as_in_actix() {
 fn notifications_come_in_their_order_and_a_cancelled_one_not_at_all() {
     on_paused_clock(async {
         let (worker, diary) = start(MailboxOptions::default());
-        worker.do_send(run(|_, ctx: &mut PriorityContext<Worker>| {
+        worker.do_send(run(|_, ctx| {
             (0..5).for_each(|number| ctx.notify(Cast(number)));
             let later = ctx.notify_later(Cast(9), Duration::from_millis(2));
             ctx.notify_later(Cast(8), Duration::from_millis(1));
@@ -327,7 +329,7 @@ fn notifications_come_in_their_order_and_a_cancelled_one_not_at_all() {
 fn a_future_that_cancels_itself_and_others_takes_effect_at_once() {
     on_paused_clock(async {
         let (worker, diary) = start(MailboxOptions::default());
-        worker.do_send(run(|_, ctx: &mut PriorityContext<Worker>| {
+        worker.do_send(run(|_, ctx| {
             let handles = Rc::new(RefCell::new(Vec::<SpawnHandle>::new()));
             let known = handles.clone();
             let first = ctx.run_interval(Duration::from_millis(1), move |worker, ctx| {
@@ -357,9 +359,9 @@ fn a_chain_of_notifications_lets_others_have_their_turn() {
     }
     System::new().block_on(async {
         let (worker, _) = start(MailboxOptions::default());
-        worker.do_send(run(|_, ctx: &mut PriorityContext<Worker>| ctx.notify(Endless)));
+        worker.do_send(run(|_, ctx| ctx.notify(Endless)));
         assert_eq!(worker.send(Call(1)).await, Ok(1));
-        worker.do_send(run(|_, ctx: &mut PriorityContext<Worker>| ctx.terminate()));
+        worker.do_send(run(|_, ctx| ctx.terminate()));
     });
 }
 
@@ -376,7 +378,7 @@ fn streams_are_handled_to_their_end() {
     }
     on_paused_clock(async {
         let (worker, diary) = start(MailboxOptions::default());
-        worker.do_send(run(|_, ctx: &mut PriorityContext<Worker>| {
+        worker.do_send(run(|_, ctx| {
             ctx.add_stream(futures_util::stream::iter((0..40).map(Item)));
         }));
         until(|| diary.borrow().len() == 41).await;
@@ -460,14 +462,14 @@ fn a_full_mailbox_refuses_try_send_and_lets_send_wait() {
 fn an_actor_that_refuses_to_stop_goes_on() {
     on_paused_clock(async {
         let (worker, diary) = start(MailboxOptions::default());
-        worker.do_send(run(|worker: &mut Worker, ctx: &mut PriorityContext<Worker>| {
+        worker.do_send(run(|worker, ctx| {
             worker.stops_refused = 1;
             ctx.stop();
         }));
         worker.do_send(Cast(1));
         worker.send(Call(2)).await.unwrap();
         assert_eq!(*diary.borrow(), ["stopping", "cast 1", "call 2"]);
-        worker.do_send(run(|_, ctx: &mut PriorityContext<Worker>| ctx.stop()));
+        worker.do_send(run(|_, ctx| ctx.stop()));
         assert_eq!(worker.send(Call(3)).await, Err(MailboxError::Closed));
         assert_eq!(diary.borrow()[3..], ["stopping", "stopped"]);
         assert!(!worker.connected());
@@ -478,7 +480,7 @@ fn an_actor_that_refuses_to_stop_goes_on() {
 fn an_unsupervised_actor_ends_with_its_last_address_and_its_last_future() {
     on_paused_clock(async {
         let (worker, diary) = start(MailboxOptions::default());
-        worker.do_send(run(|_, ctx: &mut PriorityContext<Worker>| {
+        worker.do_send(run(|_, ctx| {
             ctx.run_later(Duration::from_secs(1), |worker, _| note(&worker.diary, "timer"));
         }));
         worker.do_send(Cast(1));
@@ -494,7 +496,7 @@ fn a_panic_ends_an_unsupervised_actor_and_nobody_else() {
     on_paused_clock(async {
         let (worker, _) = start(MailboxOptions::default());
         let (neighbour, _) = start(MailboxOptions::default());
-        let doomed = worker.send(run(|_: &mut Worker, _| panic!("on purpose")));
+        let doomed = worker.send(run(|_, _| panic!("on purpose")));
         let behind = worker.send(Call(1));
         assert_eq!(doomed.await, Err(MailboxError::Closed));
         assert_eq!(behind.await, Err(MailboxError::Closed));
@@ -521,7 +523,7 @@ fn a_message_whose_destructor_panics_takes_no_caller_along() {
     }
     on_paused_clock(async {
         let (worker, _) = start(MailboxOptions::default());
-        worker.do_send(run(|_, ctx: &mut PriorityContext<Worker>| ctx.terminate()));
+        worker.do_send(run(|_, ctx| ctx.terminate()));
         worker.do_send(Armed(Bomb));
         let behind = worker.send(Call(1));
         assert_eq!(behind.await, Err(MailboxError::Closed));

@@ -7,7 +7,7 @@ use actix::{Actor, ArbiterHandle};
 
 use super::context::PriorityContext;
 use super::mailbox::MailboxOptions;
-use crate::machines::tree::{Exit, Restart, Strategy};
+use crate::machines::policy::{Exit, Restart, Strategy};
 
 /// How to build an actor, and what to do when it ends.
 pub struct ChildSpec<A: Actor<Context = PriorityContext<A>>> {
@@ -130,6 +130,6 @@ pub enum ChildState {
     Waiting,
     /// It is down and stays down.
     Down,
-    /// It cannot be reached any more: its thread is blocked or gone.
+    /// It was left behind by a supervisor that ends, or its thread is gone.
     Abandoned,
 }

@@ -26,7 +26,7 @@ use super::sender::HttpSender;
 use super::shared::{Shared, Wake};
 use super::store::Store;
 use super::supervisor::{StopReason, Supervisor, SupervisorEvent, SupervisorHandle};
-use crate::machines::tree::{Exit, Strategy, WhenExceeded};
+use crate::machines::policy::{Exit, Restart, Strategy, WhenExceeded};
 use crate::values::fate::{Fate, ShedReason};
 use crate::values::health::Event;
 use crate::values::ledger::Ledger;
@@ -63,7 +63,7 @@ pub(crate) fn start(shared: &Arc<Shared>, arbiter: &ArbiterHandle) -> (actix::Ad
         .when_exceeded(WhenExceeded::RetryEvery(DEGRADED_RETRY))
         .on_event(move |event| root_event(&told, event));
     let spec = ChildSpec::new("database", move |_| Database::new(Arc::clone(&built), Arc::clone(&children)))
-        .restart(crate::machines::tree::Restart::Transient)
+        .restart(Restart::Transient)
         .shutdown(CLEAR_AWAY);
     let address = root.child(spec);
     (address, root.start_in(arbiter))

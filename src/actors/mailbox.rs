@@ -100,8 +100,9 @@ impl MailboxOptions {
     /// How many messages an actor may handle in one turn before its own timers, streams and futures and the other
     /// actors of its thread get theirs. 0 counts as 1.
     ///
-    /// Default: 256. Small casts take less than a tenth of a millisecond then, so a 1 ms timer is on time, and
-    /// the cost of a turn (some 100 ns) is spread over enough messages not to be seen.
+    /// Default: 256. Casts of 3 µs take less than a millisecond then, so a 1 ms timer is on time. A turn costs some
+    /// 10 µs, in which the runtime looks after its timers and sockets: 40 ns a message when all are tiny; from
+    /// 1,024 on the benchmark sees no difference from actix's own context, which never yields.
     #[must_use]
     pub const fn budget(mut self, budget: u32) -> Self {
         self.budget = budget;

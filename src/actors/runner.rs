@@ -29,7 +29,7 @@ use super::context::PriorityContext;
 use super::control::{Control, Order, Verb};
 use super::panics::{caught, drop_each};
 use super::supervision::{Report, Signal};
-use crate::machines::tree::Exit;
+use crate::machines::policy::Exit;
 
 /// The future that runs one actor.
 pub(super) struct Runner<A: Actor<Context = PriorityContext<A>>> {
@@ -330,6 +330,12 @@ impl<A: Actor<Context = PriorityContext<A>>> Drop for Runner<A> {
             let _ = caught(|| self.actor.as_mut().map(|actor| actor.stopped(&mut self.context)));
             let _ = self.tear_down();
         }
-        self.report(Report::Gone);
+    }
+}
+
+impl Drop for Reporter {
+    /// Wherever a runner ends, even one that its arbiter never took in. The runner drops this after its mailbox.
+    fn drop(&mut self) {
+        let _ = self.signals.send(Signal::Report { child: self.child, generation: 0, report: Report::Gone });
     }
 }

@@ -16,7 +16,9 @@ use super::panics::caught;
 use super::runner::Reporter;
 use super::supervisor::{StopReason, Stopped, SupervisorEvent};
 use crate::machines::heartbeat::{Heartbeat, Pulse};
-use crate::machines::tree::{Action, ChildRules, End, Exit, Notice, Phase, Rules, Strategy, Tree};
+use crate::machines::later;
+use crate::machines::policy::{Exit, Strategy};
+use crate::machines::tree::{Action, ChildRules, End, Notice, Phase, Rules, Tree};
 
 /// What a supervisor hears, from its children and from its handles.
 pub(super) enum Signal {
@@ -99,7 +101,6 @@ pub(super) struct Supervision {
     ended: watch::Sender<Option<Stopped>>,
     listener: Option<Listener>,
     killed: Vec<Arc<str>>,
-    abandoned: Vec<Arc<str>>,
 }
 
 /// A finished runner drops what is in its mailbox; one that needs longer is not waited for.
@@ -124,8 +125,7 @@ impl Supervision {
         }
         let child_rules: Vec<ChildRules> = children.iter().map(|child| child.rules).collect();
         let tree = Tree::new(rules, &child_rules, now());
-        let (killed, abandoned) = (Vec::new(), Vec::new());
-        Self { name, tree, children, signals, statuses, ended, listener, killed, abandoned }
+        Self { name, tree, children, signals, statuses, ended, listener, killed: Vec::new() }
     }
 
     pub(super) async fn run(mut self) {
@@ -179,7 +179,7 @@ impl Supervision {
     fn hear(&mut self, signal: Signal) {
         match signal {
             Signal::Report { child, generation, report } => self.hear_report(child, generation, report),
-            Signal::Stop { deadline } => self.tree.stop(now() + deadline),
+            Signal::Stop { deadline } => self.tree.stop(later(now(), deadline)),
             Signal::Kill { child } => {
                 self.children
                     .iter()
@@ -247,10 +247,7 @@ impl Supervision {
             Notice::Exited { child, exit, delay } => {
                 SupervisorEvent::ChildExited { child: name(child), exit, delay }
             }
-            Notice::Abandoned { child } => {
-                self.abandoned.push(self.children[child].name.clone());
-                SupervisorEvent::ChildAbandoned { child: self.children[child].name.clone() }
-            }
+            Notice::Unresponsive { child } => SupervisorEvent::ChildUnresponsive { child: name(child) },
             Notice::Escalated { child, exit } => SupervisorEvent::Escalated { child: name(child), exit },
             Notice::Degraded { child, exit, retry_in } => {
                 SupervisorEvent::Degraded { child: name(child), exit, retry_in }
@@ -293,6 +290,13 @@ impl Supervision {
         }
     }
 
+    fn abandoned(&self) -> impl Iterator<Item = &Child> {
+        let children = self.children.iter().enumerate();
+        let left =
+            children.filter(|(index, child)| !child.is_gone && self.tree.phase(*index) == Phase::Abandoned);
+        left.map(|(_, child)| child)
+    }
+
     /// Closes the mailboxes, waits until the runners are gone, and says how it ended.
     async fn finish(mut self, end: End) {
         let reason = match end {
@@ -303,7 +307,8 @@ impl Supervision {
         };
         self.children.iter().for_each(|child| child.order(Verb::Finish));
         let deadline = tokio::time::Instant::now() + FINISH_GRACE;
-        while self.children.iter().any(|child| !child.is_gone && !self.abandoned.contains(&child.name)) {
+        let abandoned: Vec<Arc<str>> = self.abandoned().map(|child| child.name.clone()).collect();
+        while self.children.iter().any(|child| !child.is_gone && !abandoned.contains(&child.name)) {
             match timeout_at(deadline, self.signals.recv()).await {
                 Ok(Some(Signal::Report { child, report: Report::Gone, .. })) => {
                     self.children[child].is_gone = true
@@ -314,7 +319,7 @@ impl Supervision {
         }
         self.publish();
         self.emit(SupervisorEvent::Stopped);
-        let (killed, abandoned) = (std::mem::take(&mut self.killed), std::mem::take(&mut self.abandoned));
+        let killed = std::mem::take(&mut self.killed);
         self.ended.send_replace(Some(Stopped { reason, killed, abandoned }));
     }
 }
@@ -334,8 +339,11 @@ fn log(supervisor: &str, event: &SupervisorEvent) {
         }
         SupervisorEvent::ChildStuck { child } => warn!(supervisor, %child, "child is stuck"),
         SupervisorEvent::ChildCameBack { child } => info!(supervisor, %child, "stuck child moves again"),
-        SupervisorEvent::ChildAbandoned { child } => {
-            error!(supervisor, %child, "child does not end, left behind")
+        SupervisorEvent::ChildExited { child, exit, delay: None } if *exit != Exit::Normal => {
+            warn!(supervisor, %child, %exit, "child ended");
+        }
+        SupervisorEvent::ChildUnresponsive { child } => {
+            error!(supervisor, %child, "child does not answer its kill, its thread is blocked");
         }
         SupervisorEvent::Escalated { child, exit } => {
             error!(supervisor, %child, %exit, "restart intensity used up, supervisor ends");

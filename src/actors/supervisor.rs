@@ -48,8 +48,9 @@ use super::mailbox::Mailbox;
 use super::runner::{Reporter, Runner};
 use super::supervision::{Child, Listener, Signal, Spawn, Supervision};
 use crate::machines::backoff::Backoff;
+use crate::machines::policy::{Exit, Strategy, WhenExceeded};
 use crate::machines::restart::RestartIntensity;
-use crate::machines::tree::{ChildRules, Exit, Rules, Strategy, WhenExceeded};
+use crate::machines::tree::{ChildRules, Rules};
 
 /// A supervisor that has not been started: children are added, then [`Self::start`] runs them.
 pub struct Supervisor {
@@ -128,7 +129,7 @@ impl Supervisor {
         };
         let spawn: Spawn = match arbiter {
             None => Box::new(run),
-            // When that arbiter has ended the reporter is dropped unused.
+            // When that arbiter has ended the reporter is dropped unused, and says so.
             Some(arbiter) => Box::new(move |reporter| _ = arbiter.spawn_fn(move || run(reporter))),
         };
         let rules = ChildRules { restart, strategy: self.strategy, shutdown };
@@ -315,8 +316,9 @@ pub enum SupervisorEvent {
         /// Its name.
         child: Arc<str>,
     },
-    /// A child did not answer a kill. It is left behind, and the supervisor escalates if it was not stopping.
-    ChildAbandoned {
+    /// A child did not answer a kill: its thread is blocked. A supervisor that stops leaves it behind; any other waits
+    /// until it comes back, since a second one beside it could mean two owners of the same thing.
+    ChildUnresponsive {
         /// Its name.
         child: Arc<str>,
     },

@@ -7,6 +7,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::later;
+
 /// What a look at a child says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pulse {
@@ -45,7 +47,7 @@ impl Heartbeat {
     pub(crate) fn new(timeout: Duration, now: Instant) -> Self {
         // A timeout of zero would ask in a spin; a millisecond is the resolution of the timers.
         let timeout = timeout.max(Duration::from_millis(1));
-        Self { timeout, seen: 0, look_at: now + timeout, state: State::Answered }
+        Self { timeout, seen: 0, look_at: later(now, timeout), state: State::Answered }
     }
 
     /// Looks at the child's progress. Until `excused_until` it waits by its own design, and owes no answer.
@@ -57,7 +59,7 @@ impl Heartbeat {
         let was_stuck = self.state == State::Stuck;
         if moved || self.state == State::Answered {
             (self.seen, self.state) = (progress, State::Asked);
-            self.look_at = now + self.timeout;
+            self.look_at = later(now, self.timeout);
             return if was_stuck { Pulse::CameBack } else { Pulse::Ask };
         }
         if let Some(until) = excused_until.filter(|until| *until > now) {
@@ -66,15 +68,15 @@ impl Heartbeat {
         }
         match self.state {
             State::Asked => {
-                (self.state, self.look_at) = (State::Suspect, now + self.timeout / LAST_WORD);
+                (self.state, self.look_at) = (State::Suspect, later(now, self.timeout / LAST_WORD));
                 Pulse::Ask
             }
             State::Suspect => {
-                (self.state, self.look_at) = (State::Stuck, now + self.timeout);
+                (self.state, self.look_at) = (State::Stuck, later(now, self.timeout));
                 Pulse::Stuck
             }
             State::Stuck | State::Answered => {
-                self.look_at = now + self.timeout;
+                self.look_at = later(now, self.timeout);
                 Pulse::Ask
             }
         }

@@ -17,80 +17,12 @@
 //! stop spends nothing, however it ends.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
+use super::later;
+use super::policy::{Exit, Restart, Strategy, WhenExceeded};
 use super::restart::{RestartBudget, RestartIntensity};
-
-/// Why a child ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Exit {
-    /// It stopped by itself, or properly when told to.
-    Normal,
-    /// It panicked: in a handler, a future, a hook, its factory or its destructor. Holds the panic's text.
-    Panicked(Arc<str>),
-    /// It was alive and did not move, and was killed for that.
-    Stuck,
-    /// It was killed: it did not stop within its shutdown time, or its thread ended.
-    Killed,
-}
-
-impl std::fmt::Display for Exit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Normal => f.write_str("normal"),
-            Self::Panicked(text) => write!(f, "panicked: {text}"),
-            Self::Stuck => f.write_str("stuck"),
-            Self::Killed => f.write_str("killed"),
-        }
-    }
-}
-
-/// Which exits of a child are followed by a restart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Restart {
-    /// All of them.
-    #[default]
-    Permanent,
-    /// All but the normal one.
-    Transient,
-    /// None.
-    Temporary,
-}
-
-impl Restart {
-    fn follows(self, exit: &Exit) -> bool {
-        match self {
-            Self::Permanent => true,
-            Self::Transient => *exit != Exit::Normal,
-            Self::Temporary => false,
-        }
-    }
-}
-
-/// Whom a child's restart takes along.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Strategy {
-    /// Nobody.
-    #[default]
-    OneForOne,
-    /// The children started after it, which are taken to depend on it: they are stopped, last one first, and
-    /// started again after it, in order. Temporary ones are not started again.
-    RestForOne,
-}
-
-/// What happens when the restart intensity is used up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WhenExceeded {
-    /// All children are stopped in reverse order, and the supervisor ends.
-    #[default]
-    Escalate,
-    /// All children are stopped in reverse order, and started again after this time. Until they have held for the
-    /// span of the intensity the supervisor is degraded.
-    RetryEvery(Duration),
-}
 
 /// The rules of one tree.
 #[derive(Clone, Debug)]
@@ -123,7 +55,7 @@ pub(crate) enum Action {
 pub(crate) enum Notice {
     Started { child: usize },
     Exited { child: usize, exit: Exit, delay: Option<Duration> },
-    Abandoned { child: usize },
+    Unresponsive { child: usize },
     Escalated { child: usize, exit: Exit },
     Degraded { child: usize, exit: Exit, retry_in: Duration },
     Recovered,
@@ -147,10 +79,11 @@ pub(crate) enum Phase {
     Stopping {
         kill_at: Instant,
     },
+    /// `None` once it is known that it does not answer: its thread is blocked.
     Killing {
-        abandon_at: Instant,
+        abandon_at: Option<Instant>,
     },
-    /// It did not even answer the kill, or its thread is gone: it can never be started again.
+    /// It was left behind by a tree that ends, or its thread is gone: it can never be started again.
     Abandoned,
 }
 
@@ -168,7 +101,7 @@ impl Phase {
     }
 }
 
-/// How long a killed child may take to be dropped before the tree goes on without it. Dropping takes microseconds:
+/// How long a killed child may take to be dropped. Dropping takes microseconds:
 /// a child that needs longer sits on a blocked thread, and nobody knows when that comes back.
 const KILL_GRACE: Duration = Duration::from_secs(1);
 
@@ -258,7 +191,7 @@ impl Tree {
             node.backoff.reset();
         }
         let delay = node.backoff.next_delay(random);
-        node.start_at = now + delay;
+        node.start_at = later(now, delay);
         if node.rules.strategy == Strategy::RestForOne {
             self.cycle_from(child);
         }
@@ -301,25 +234,25 @@ impl Tree {
     /// When to ask again though nothing has happened.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         let recovery = match self.mode {
-            Mode::Degraded { held_since: Some(since) } => Some(since + self.rules.intensity.within()),
+            Mode::Degraded { held_since: Some(since) } => Some(later(since, self.rules.intensity.within())),
             _ => None,
         };
         let nodes = self.nodes.iter().enumerate().filter_map(|(child, node)| match node.phase {
             Phase::Down if node.wanted && !self.is_held_back(child) => Some(node.start_at),
             Phase::Stopping { kill_at } => Some(self.kill_by().map_or(kill_at, |by| by.min(kill_at))),
-            Phase::Killing { abandon_at } => Some(abandon_at),
+            Phase::Killing { abandon_at } => abandon_at,
             _ => None,
         });
         nodes.chain(recovery).min()
     }
 
     fn bring_down(&mut self, now: Instant) -> Option<Action> {
-        let kill_by = self.kill_by();
+        let (kill_by, is_ending) = (self.kill_by(), self.is_ending());
         for child in (0..self.nodes.len()).rev() {
             let node = &mut self.nodes[child];
             match node.phase {
                 Phase::Starting | Phase::Up { .. } if !node.wanted || node.must_go => {
-                    let kill_at = now + node.rules.shutdown;
+                    let kill_at = later(now, node.rules.shutdown);
                     let kill_at = kill_by.map_or(kill_at, |by| by.min(kill_at));
                     if kill_at <= now {
                         return Some(self.kill(child, now));
@@ -330,9 +263,10 @@ impl Tree {
                 Phase::Stopping { kill_at } if kill_at.min(kill_by.unwrap_or(kill_at)) <= now => {
                     return Some(self.kill(child, now));
                 }
-                Phase::Killing { abandon_at } if abandon_at <= now => {
-                    return Some(self.abandon(child));
+                Phase::Killing { abandon_at: Some(at) } if at <= now => {
+                    return Some(self.give_up(child));
                 }
+                Phase::Killing { abandon_at: None } if is_ending => node.phase = Phase::Abandoned,
                 // Those before it stay up until it is down: they may be what it needs for a proper end.
                 phase if phase.is_ending() => return None,
                 _ => {}
@@ -373,17 +307,17 @@ impl Tree {
     }
 
     fn kill(&mut self, child: usize, now: Instant) -> Action {
-        self.nodes[child].phase = Phase::Killing { abandon_at: now + KILL_GRACE };
+        self.nodes[child].phase = Phase::Killing { abandon_at: Some(now + KILL_GRACE) };
         Action::Kill(child)
     }
 
-    fn abandon(&mut self, child: usize) -> Action {
+    /// A tree that ends goes on without it. Any other waits until the thread comes back: to start a second one beside
+    /// it could mean two owners of the same thing.
+    fn give_up(&mut self, child: usize) -> Action {
+        let is_ending = self.is_ending();
         let node = &mut self.nodes[child];
-        (node.must_go, node.in_cycle, node.phase) = (false, false, Phase::Abandoned);
-        if !self.is_ending() {
-            self.escalate(child, Exit::Killed);
-        }
-        Action::Tell(Notice::Abandoned { child })
+        node.phase = if is_ending { Phase::Abandoned } else { Phase::Killing { abandon_at: None } };
+        Action::Tell(Notice::Unresponsive { child })
     }
 
     fn cycle_from(&mut self, first: usize) {
@@ -421,7 +355,7 @@ impl Tree {
             node.wanted = true;
             node.in_cycle = true;
             node.must_go = node.phase != Phase::Down;
-            node.start_at = now + retry_in;
+            node.start_at = later(now, retry_in);
             node.backoff.reset();
         }
     }
@@ -477,3 +411,6 @@ impl Node {
         (self.wanted, self.in_cycle) = (false, false);
     }
 }
+
+#[cfg(test)]
+mod tests;
