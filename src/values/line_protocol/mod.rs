@@ -29,6 +29,7 @@ pub(crate) mod encoder;
 mod keys;
 pub(crate) mod line;
 mod name;
+mod plain;
 pub(crate) mod problem;
 mod raw;
 pub(crate) mod rules;
