@@ -1,4 +1,5 @@
 //! Line protocol with points and bytes made at random.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use influx_spool::{
     Encoder, FieldRef, FieldType, FieldValue, LineRules, Point, Precision, SeriesBuilder, Timestamp, Unsigned,
@@ -50,7 +51,9 @@ fn encoder() -> Encoder {
 }
 
 /// Tags sorted and without empty ones, fields in order, floats by their bits.
-fn comparable(point: &Point) -> (String, Vec<(&str, &str)>, Vec<(&str, String)>) {
+type Comparable<'p> = (String, Vec<(&'p str, &'p str)>, Vec<(&'p str, String)>);
+
+fn comparable(point: &Point) -> Comparable<'_> {
     let mut tags: Vec<_> = point.tags().filter(|(key, value)| !key.is_empty() && !value.is_empty()).collect();
     tags.sort_unstable();
     let value = |value: &FieldValue| match value {

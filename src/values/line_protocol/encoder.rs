@@ -1,25 +1,22 @@
 //! From points to lines.
 
+use super::keyed::{Field, Keyed, Tag};
 use super::keys;
 use super::line::Lines;
 use super::name::{self, Slot};
 use super::plain;
 use super::problem::{Place, PointError, Problem};
-use super::rules::{LineRules, Portability, SubPrecision, Unsigned, Unwritable};
+use super::rules::{LineRules, Portability, Unwritable};
+use super::settings::Settings;
 use super::value::{self, Written};
-use crate::values::point::{FieldRef, FieldValue, Point, PointRef, PointTime, Text};
-use crate::values::precision::{Precision, Timestamp};
+use crate::values::point::{FieldRef, Point, PointRef, PointTime};
+use crate::values::precision::Precision;
 
 /// 1.x and 2.x refuse more for the escaped measurement and tags, one field key, and what they put between the two.
 pub(crate) const KEY_BYTES_MAX: usize = 65_535;
 
 /// What 1.x and 2.x put between the series and a field's key: `#!~#`.
 pub(crate) const KEY_SEPARATOR_BYTES: usize = 4;
-
-/// The first and the last nanosecond of 1.x and 2.x; beyond these lie values of 64 bits which they reserve.
-pub(crate) const NANOS_MIN: i64 = i64::MIN + 2;
-/// See [`NANOS_MIN`].
-pub(crate) const NANOS_MAX: i64 = i64::MAX - 1;
 
 /// Writes points as line protocol, by one database's precision and rules, and checks lines that others wrote.
 ///
@@ -48,18 +45,6 @@ pub struct Encoded {
     pub timestamp_nanos: i64,
 }
 
-/// The rules without the default tags.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    pub(crate) precision: Precision,
-    pub(crate) unsigned: Unsigned,
-    pub(crate) non_finite: Unwritable,
-    pub(crate) blank_tags: Unwritable,
-    pub(crate) blank_fields: Unwritable,
-    pub(crate) sub_precision: SubPrecision,
-    pub(crate) portability: Portability,
-}
-
 /// A default tag, and its escaped form `,key=value`.
 #[derive(Clone, Debug)]
 pub(crate) struct DefaultTag {
@@ -82,15 +67,7 @@ impl Encoder {
     /// # Errors
     /// A default tag cannot be written.
     pub fn new(precision: Precision, rules: &LineRules) -> Result<Self, PointError> {
-        let settings = Settings {
-            precision,
-            unsigned: rules.unsigned,
-            non_finite: rules.non_finite,
-            blank_tags: rules.blank_tags,
-            blank_fields: rules.blank_fields,
-            sub_precision: rules.sub_precision,
-            portability: rules.portability,
-        };
+        let settings = Settings::new(precision, rules);
         let mut default_tags = Vec::with_capacity(rules.default_tags.len());
         for (key, value) in &rules.default_tags {
             let mut escaped = Vec::new();
@@ -260,112 +237,6 @@ impl Encoder {
     }
 }
 
-impl Settings {
-    /// Appends a space, the timestamp and the newline.
-    #[inline]
-    pub(crate) fn write_timestamp(
-        &self,
-        time: Option<PointTime>,
-        stamp: impl FnOnce() -> i64,
-        out: &mut Vec<u8>,
-    ) -> Result<Encoded, PointError> {
-        let (units, timestamp_nanos) = match time {
-            None => self.check_units(stamp()),
-            Some(PointTime::Units(units)) => self.check_units(units),
-            Some(PointTime::Moment { at }) => self.units_of(at),
-        }
-        .map_err(|problem| PointError::new(Place::Timestamp, problem))?;
-        out.push(b' ');
-        out.extend_from_slice(itoa::Buffer::new().format(units).as_bytes());
-        out.push(b'\n');
-        Ok(Encoded { timestamp_nanos })
-    }
-
-    /// Units of the precision, with the same in nanoseconds, unless servers refuse such a time.
-    #[inline]
-    pub(crate) fn check_units(&self, units: i64) -> Result<(i64, i64), Problem> {
-        match units.checked_mul(self.precision.nanoseconds()) {
-            Some(nanos @ NANOS_MIN..=NANOS_MAX) => Ok((units, nanos)),
-            _ => Err(Problem::OutOfRange),
-        }
-    }
-
-    #[inline]
-    fn units_of(&self, at: Timestamp) -> Result<(i64, i64), Problem> {
-        // The usual case apart, since a division takes as long as a short text.
-        if self.precision == Precision::Nanoseconds {
-            return self.check_units(at.nanos());
-        }
-        let unit = self.precision.nanoseconds();
-        if self.sub_precision == SubPrecision::Refuse && at.nanos() % unit != 0 {
-            return Err(Problem::SubPrecision);
-        }
-        self.check_units(at.nanos().div_euclid(unit))
-    }
-}
-
-/// Something with a key: a tag or a field as [`Point`] and [`PointRef`] have it, or a field's name alone.
-pub(crate) trait Keyed {
-    fn key(&self) -> &str;
-}
-
-pub(crate) trait Tag: Keyed {
-    fn value(&self) -> &str;
-}
-
-pub(crate) trait Field: Keyed {
-    fn value(&self) -> FieldRef<'_>;
-}
-
-impl Keyed for Text {
-    #[inline]
-    fn key(&self) -> &str {
-        self
-    }
-}
-
-impl<V> Keyed for (Text, V) {
-    #[inline]
-    fn key(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<V> Keyed for (&str, V) {
-    #[inline]
-    fn key(&self) -> &str {
-        self.0
-    }
-}
-
-impl Tag for (Text, Text) {
-    #[inline]
-    fn value(&self) -> &str {
-        &self.1
-    }
-}
-
-impl Tag for (&str, &str) {
-    #[inline]
-    fn value(&self) -> &str {
-        self.1
-    }
-}
-
-impl Field for (Text, FieldValue) {
-    #[inline]
-    fn value(&self) -> FieldRef<'_> {
-        FieldRef::from(&self.1)
-    }
-}
-
-impl Field for (&str, FieldRef<'_>) {
-    #[inline]
-    fn value(&self) -> FieldRef<'_> {
-        self.1
-    }
-}
-
 fn write_measurement(name: &str, portability: Portability, out: &mut Vec<u8>) -> Result<(), PointError> {
     let result = match name.as_bytes().first() {
         Some(b'#') => Err(Problem::LooksLikeComment),
@@ -452,7 +323,9 @@ pub(crate) fn no_fields() -> PointError {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::rules::{SubPrecision, Unsigned};
     use super::*;
+    use crate::values::precision::Timestamp;
 
     fn encoder(change: impl FnOnce(&mut LineRules)) -> Encoder {
         let mut rules = LineRules::default();

@@ -26,6 +26,7 @@
 
 mod decode;
 pub(crate) mod encoder;
+mod keyed;
 mod keys;
 pub(crate) mod line;
 mod name;
@@ -34,4 +35,5 @@ pub(crate) mod problem;
 mod raw;
 pub(crate) mod rules;
 pub(crate) mod series;
+mod settings;
 mod value;

@@ -9,10 +9,12 @@
 //! before. So texts are copied as words of eight bytes into a slice, the end of one overwritten by the next, and the
 //! same words are looked at for special bytes on the way; what was found is asked for once, at the end.
 
-use super::encoder::{DefaultTag, Field, Settings, Tag};
+use super::encoder::DefaultTag;
+use super::keyed::{Field, Tag};
 use super::keys;
 use super::name::{self, Slot};
 use super::rules::Unsigned;
+use super::settings::Settings;
 use crate::values::point::FieldRef;
 
 /// Room for one line without its timestamp. It is zeroed for each point: twice a common line, and still few
@@ -38,7 +40,7 @@ pub(crate) fn append<T: Tag, F: Field>(
 
 /// Appends what `write` writes; if it gives up, `false`, and `out` is as before.
 #[inline]
-pub(crate) fn append_with(out: &mut Vec<u8>, write: impl FnOnce(&mut PlainLine<'_>) -> Option<()>) -> bool {
+fn append_with(out: &mut Vec<u8>, write: impl FnOnce(&mut PlainLine<'_>) -> Option<()>) -> bool {
     let start = out.len();
     out.resize(start + LINE_BYTES_MAX, 0);
     let mut line = PlainLine { room: &mut out[start..], at: 0, specials: 0 };
@@ -50,7 +52,7 @@ pub(crate) fn append_with(out: &mut Vec<u8>, write: impl FnOnce(&mut PlainLine<'
 
 /// A line being written. `None` from a method says that the line is not plain.
 #[derive(Debug)]
-pub struct PlainLine<'o> {
+struct PlainLine<'o> {
     room: &'o mut [u8],
     at: usize,
     /// The high bits of its bytes are set if a text held a special byte.
@@ -118,7 +120,7 @@ impl PlainLine<'_> {
     }
 
     #[inline]
-    pub(crate) fn float(&mut self, value: f64) -> Option<()> {
+    fn float(&mut self, value: f64) -> Option<()> {
         if !value.is_finite() {
             return None;
         }
@@ -126,13 +128,13 @@ impl PlainLine<'_> {
     }
 
     #[inline]
-    pub(crate) fn integer(&mut self, value: i64) -> Option<()> {
+    fn integer(&mut self, value: i64) -> Option<()> {
         self.copy(itoa::Buffer::new().format(value).as_bytes())?;
         self.byte(b'i')
     }
 
     #[inline]
-    pub(crate) fn unsigned(&mut self, value: u64, settings: &Settings) -> Option<()> {
+    fn unsigned(&mut self, value: u64, settings: &Settings) -> Option<()> {
         if settings.unsigned == Unsigned::Refuse {
             return None;
         }
@@ -141,12 +143,12 @@ impl PlainLine<'_> {
     }
 
     #[inline]
-    pub(crate) fn boolean(&mut self, value: bool) -> Option<()> {
+    fn boolean(&mut self, value: bool) -> Option<()> {
         self.byte(if value { b't' } else { b'f' })
     }
 
     #[inline]
-    pub(crate) fn string(&mut self, value: &str) -> Option<()> {
+    fn string(&mut self, value: &str) -> Option<()> {
         self.byte(b'"')?;
         self.copy_looking(value.as_bytes(), |word| bytes_equal(b'"', word) | bytes_equal(b'\\', word))?;
         self.byte(b'"')
@@ -168,7 +170,7 @@ impl PlainLine<'_> {
     }
 
     #[inline]
-    pub(crate) fn copy(&mut self, text: &[u8]) -> Option<()> {
+    fn copy(&mut self, text: &[u8]) -> Option<()> {
         self.copy_looking(text, |_| 0)
     }
 
@@ -198,7 +200,7 @@ impl PlainLine<'_> {
     }
 
     #[inline]
-    pub(crate) fn byte(&mut self, byte: u8) -> Option<()> {
+    fn byte(&mut self, byte: u8) -> Option<()> {
         *self.room.get_mut(self.at)? = byte;
         self.at += 1;
         Some(())
