@@ -59,8 +59,9 @@ struct PlainLine<'o> {
     specials: u64,
 }
 
+// Inlined by force: a call would send the position through memory for each text.
 impl PlainLine<'_> {
-    #[inline]
+    #[inline(always)]
     fn measurement(&mut self, name: &str) -> Option<()> {
         if name.starts_with('#') {
             return None;
@@ -68,7 +69,7 @@ impl PlainLine<'_> {
         self.name(name)
     }
 
-    #[inline]
+    #[inline(always)]
     fn tags<T: Tag>(&mut self, tags: &[T], mut defaults: &[DefaultTag]) -> Option<()> {
         if !tags.is_sorted_by(|a, b| a.key() < b.key()) {
             return None;
@@ -91,7 +92,7 @@ impl PlainLine<'_> {
         defaults.iter().try_for_each(|default| self.copy(&default.escaped))
     }
 
-    #[inline]
+    #[inline(always)]
     fn fields<F: Field>(&mut self, fields: &[F], settings: &Settings) -> Option<()> {
         let start = self.at;
         for field in fields {
@@ -108,7 +109,7 @@ impl PlainLine<'_> {
         Some(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn value(&mut self, value: FieldRef<'_>, settings: &Settings) -> Option<()> {
         match value {
             FieldRef::Float(value) => self.float(value),
@@ -119,7 +120,7 @@ impl PlainLine<'_> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn float(&mut self, value: f64) -> Option<()> {
         if !value.is_finite() {
             return None;
@@ -127,13 +128,13 @@ impl PlainLine<'_> {
         self.copy(zmij::Buffer::new().format_finite(value).as_bytes())
     }
 
-    #[inline]
+    #[inline(always)]
     fn integer(&mut self, value: i64) -> Option<()> {
         self.copy(itoa::Buffer::new().format(value).as_bytes())?;
         self.byte(b'i')
     }
 
-    #[inline]
+    #[inline(always)]
     fn unsigned(&mut self, value: u64, settings: &Settings) -> Option<()> {
         if settings.unsigned == Unsigned::Refuse {
             return None;
@@ -142,40 +143,33 @@ impl PlainLine<'_> {
         self.byte(b'u')
     }
 
-    #[inline]
+    #[inline(always)]
     fn boolean(&mut self, value: bool) -> Option<()> {
         self.byte(if value { b't' } else { b'f' })
     }
 
-    #[inline]
+    #[inline(always)]
     fn string(&mut self, value: &str) -> Option<()> {
         self.byte(b'"')?;
-        self.copy_looking(value.as_bytes(), |word| bytes_equal(b'"', word) | bytes_equal(b'\\', word))?;
+        self.copy_looking(value.as_bytes(), special_in_strings)?;
         self.byte(b'"')
     }
 
     /// Copies a name in which nothing needs escaping, whatever it names.
-    #[inline]
+    #[inline(always)]
     fn name(&mut self, name: &str) -> Option<()> {
         if name.is_empty() {
             return None;
         }
-        self.copy_looking(name.as_bytes(), |word| {
-            bytes_below(b' ' + 1, word)
-                | bytes_equal(b',', word)
-                | bytes_equal(b'=', word)
-                | bytes_equal(b'\\', word)
-                | bytes_equal(0x7f, word)
-        })
+        self.copy_looking(name.as_bytes(), special_in_names)
     }
 
-    #[inline]
+    #[inline(always)]
     fn copy(&mut self, text: &[u8]) -> Option<()> {
         self.copy_looking(text, |_| 0)
     }
 
     /// Copies a text and notes whether `specials` marks any of it. It must not mark the letter `a`.
-    // Inlined by force, since a call would send the position through memory for each text.
     #[inline(always)]
     fn copy_looking(&mut self, text: &[u8], specials: impl Fn(u64) -> u64) -> Option<()> {
         let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) else {
@@ -199,7 +193,7 @@ impl PlainLine<'_> {
         Some(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn byte(&mut self, byte: u8) -> Option<()> {
         *self.room.get_mut(self.at)? = byte;
         self.at += 1;
@@ -207,17 +201,34 @@ impl PlainLine<'_> {
     }
 }
 
-/// Marks the bytes of `word` that are below `limit`, which is at most 0x80. A mark may be followed by false ones
-/// above it; "none" is exact.
-#[inline]
-const fn bytes_below(limit: u8, word: u64) -> u64 {
-    word.wrapping_sub(repeat(limit)) & !word
+/// Marks what needs escaping in some name: control characters, space, `,`, `=`, `\`.
+#[inline(always)]
+const fn special_in_names(word: u64) -> u64 {
+    let low = low_bits(word);
+    let controls_and_space = repeat(0x80 + b' ') - low;
+    let found =
+        controls_and_space | equal(low, b',') | equal(low, b'=') | equal(low, b'\\') | equal(low, 0x7f);
+    found & !word
 }
 
-/// Marks the bytes of `word` that are `byte`, as [`bytes_below`] does.
-#[inline]
-const fn bytes_equal(byte: u8, word: u64) -> u64 {
-    bytes_below(1, word ^ repeat(byte))
+/// Marks what needs escaping in a string.
+#[inline(always)]
+const fn special_in_strings(word: u64) -> u64 {
+    let low = low_bits(word);
+    (equal(low, b'"') | equal(low, b'\\')) & !word
+}
+
+/// The bytes without their high bits, which leaves each byte room to be calculated with on its own. Bytes that had
+/// them, those of characters beyond ASCII, are taken out of the result.
+#[inline(always)]
+const fn low_bits(word: u64) -> u64 {
+    word & repeat(0x7f)
+}
+
+/// Sets the high bits of the bytes that are `byte`: 0x80 less anything is below 0x80, unless it is zero.
+#[inline(always)]
+const fn equal(low: u64, byte: u8) -> u64 {
+    repeat(0x80) - (low ^ repeat(byte))
 }
 
 #[inline]
