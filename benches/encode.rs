@@ -1,6 +1,7 @@
 //! What it costs to write a point as a line and to check a raw line, against copying the finished line.
 //!
 //! The point has four tags and four fields of mixed types, as a system monitor would send.
+#![allow(clippy::unwrap_used)]
 
 use divan::{Bencher, black_box, counter::BytesCount, counter::ItemsCount};
 use influx_spool::{Encoder, FieldRef, LineRules, Point, PointRef, Precision, SeriesBuilder, Timestamp};

@@ -1,4 +1,5 @@
 //! Line protocol against the cases of other projects' test suites, judged by the parsers of the servers.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Line protocol against a real influxd: what we write is what it gives back, and nothing we let through harms it.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
 

@@ -1,24 +1,22 @@
 //! From points to lines.
 
+use super::keyed::{Field, Keyed, Tag};
 use super::keys;
 use super::line::Lines;
 use super::name::{self, Slot};
+use super::plain;
 use super::problem::{Place, PointError, Problem};
-use super::rules::{LineRules, Portability, SubPrecision, Unsigned, Unwritable};
+use super::rules::{LineRules, Portability, Unwritable};
+use super::settings::Settings;
 use super::value::{self, Written};
-use crate::values::point::{FieldRef, FieldValue, Point, PointRef, PointTime, Text};
-use crate::values::precision::{Precision, Timestamp};
+use crate::values::point::{FieldRef, Point, PointRef, PointTime};
+use crate::values::precision::Precision;
 
 /// 1.x and 2.x refuse more for the escaped measurement and tags, one field key, and what they put between the two.
 pub(crate) const KEY_BYTES_MAX: usize = 65_535;
 
 /// What 1.x and 2.x put between the series and a field's key: `#!~#`.
 pub(crate) const KEY_SEPARATOR_BYTES: usize = 4;
-
-/// The first and the last nanosecond of 1.x and 2.x; beyond these lie values of 64 bits which they reserve.
-pub(crate) const NANOS_MIN: i64 = i64::MIN + 2;
-/// See [`NANOS_MIN`].
-pub(crate) const NANOS_MAX: i64 = i64::MAX - 1;
 
 /// Writes points as line protocol, by one database's precision and rules, and checks lines that others wrote.
 ///
@@ -47,18 +45,6 @@ pub struct Encoded {
     pub timestamp_nanos: i64,
 }
 
-/// The rules without the default tags.
-#[derive(Clone, Copy, Debug)]
-pub struct Settings {
-    pub(crate) precision: Precision,
-    pub(crate) unsigned: Unsigned,
-    pub(crate) non_finite: Unwritable,
-    pub(crate) blank_tags: Unwritable,
-    pub(crate) blank_fields: Unwritable,
-    pub(crate) sub_precision: SubPrecision,
-    pub(crate) portability: Portability,
-}
-
 /// A default tag, and its escaped form `,key=value`.
 #[derive(Clone, Debug)]
 pub(crate) struct DefaultTag {
@@ -81,15 +67,7 @@ impl Encoder {
     /// # Errors
     /// A default tag cannot be written.
     pub fn new(precision: Precision, rules: &LineRules) -> Result<Self, PointError> {
-        let settings = Settings {
-            precision,
-            unsigned: rules.unsigned,
-            non_finite: rules.non_finite,
-            blank_tags: rules.blank_tags,
-            blank_fields: rules.blank_fields,
-            sub_precision: rules.sub_precision,
-            portability: rules.portability,
-        };
+        let settings = Settings::new(precision, rules);
         let mut default_tags = Vec::with_capacity(rules.default_tags.len());
         for (key, value) in &rules.default_tags {
             let mut escaped = Vec::new();
@@ -181,6 +159,20 @@ impl Encoder {
         stamp: impl FnOnce() -> i64,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, PointError> {
+        if !plain::append(measurement, tags, &self.default_tags, fields, &self.settings, out) {
+            self.append_carefully(measurement, tags, fields, out)?;
+        }
+        self.settings.write_timestamp(time, stamp, out)
+    }
+
+    #[cold]
+    fn append_carefully<T: Tag, F: Field>(
+        &self,
+        measurement: &str,
+        tags: &[T],
+        fields: &[F],
+        out: &mut Vec<u8>,
+    ) -> Result<(), PointError> {
         let start = out.len();
         self.write_series(measurement, tags, out)?;
         let series_bytes = out.len() - start;
@@ -188,8 +180,7 @@ impl Encoder {
         if out.len() - start > KEY_BYTES_MAX - KEY_SEPARATOR_BYTES {
             check_key_bytes(series_bytes, fields.iter().map(Keyed::key))?;
         }
-        let encoded = self.settings.write_timestamp(time, stamp, out)?;
-        Ok(encoded)
+        Ok(())
     }
 
     pub(crate) fn write_series<T: Tag>(
@@ -243,107 +234,6 @@ impl Encoder {
         // Each field began with a comma; the first one's is the space between series and fields.
         *out.get_mut(start).ok_or_else(no_fields)? = b' ';
         check_unique(fields)
-    }
-}
-
-impl Settings {
-    /// Appends a space, the timestamp and the newline.
-    #[inline]
-    pub(crate) fn write_timestamp(
-        &self,
-        time: Option<PointTime>,
-        stamp: impl FnOnce() -> i64,
-        out: &mut Vec<u8>,
-    ) -> Result<Encoded, PointError> {
-        let (units, timestamp_nanos) = match time {
-            None => self.check_units(stamp()),
-            Some(PointTime::Units(units)) => self.check_units(units),
-            Some(PointTime::Moment { at }) => self.units_of(at),
-        }
-        .map_err(|problem| PointError::new(Place::Timestamp, problem))?;
-        out.push(b' ');
-        out.extend_from_slice(itoa::Buffer::new().format(units).as_bytes());
-        out.push(b'\n');
-        Ok(Encoded { timestamp_nanos })
-    }
-
-    /// Units of the precision, with the same in nanoseconds, unless servers refuse such a time.
-    #[inline]
-    pub(crate) fn check_units(&self, units: i64) -> Result<(i64, i64), Problem> {
-        match units.checked_mul(self.precision.nanoseconds()) {
-            Some(nanos @ NANOS_MIN..=NANOS_MAX) => Ok((units, nanos)),
-            _ => Err(Problem::OutOfRange),
-        }
-    }
-
-    fn units_of(&self, at: Timestamp) -> Result<(i64, i64), Problem> {
-        let unit = self.precision.nanoseconds();
-        if self.sub_precision == SubPrecision::Refuse && at.nanos() % unit != 0 {
-            return Err(Problem::SubPrecision);
-        }
-        self.check_units(at.nanos().div_euclid(unit))
-    }
-}
-
-/// Something with a key: a tag or a field as [`Point`] and [`PointRef`] have it, or a field's name alone.
-pub(crate) trait Keyed {
-    fn key(&self) -> &str;
-}
-
-pub(crate) trait Tag: Keyed {
-    fn value(&self) -> &str;
-}
-
-pub(crate) trait Field: Keyed {
-    fn value(&self) -> FieldRef<'_>;
-}
-
-impl Keyed for Text {
-    #[inline]
-    fn key(&self) -> &str {
-        self
-    }
-}
-
-impl<V> Keyed for (Text, V) {
-    #[inline]
-    fn key(&self) -> &str {
-        &self.0
-    }
-}
-
-impl<V> Keyed for (&str, V) {
-    #[inline]
-    fn key(&self) -> &str {
-        self.0
-    }
-}
-
-impl Tag for (Text, Text) {
-    #[inline]
-    fn value(&self) -> &str {
-        &self.1
-    }
-}
-
-impl Tag for (&str, &str) {
-    #[inline]
-    fn value(&self) -> &str {
-        self.1
-    }
-}
-
-impl Field for (Text, FieldValue) {
-    #[inline]
-    fn value(&self) -> FieldRef<'_> {
-        FieldRef::from(&self.1)
-    }
-}
-
-impl Field for (&str, FieldRef<'_>) {
-    #[inline]
-    fn value(&self) -> FieldRef<'_> {
-        self.1
     }
 }
 
@@ -427,4 +317,148 @@ pub(crate) fn check_key_bytes<'k>(
 
 pub(crate) fn no_fields() -> PointError {
     PointError::new(Place::Fields, Problem::NoFields)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::rules::{SubPrecision, Unsigned};
+    use super::*;
+    use crate::values::precision::Timestamp;
+
+    fn encoder(change: impl FnOnce(&mut LineRules)) -> Encoder {
+        let mut rules = LineRules::default();
+        change(&mut rules);
+        Encoder::new(Precision::Milliseconds, &rules).unwrap()
+    }
+
+    #[track_caller]
+    fn check_written(encoder: &Encoder, point: &Point, expected: &str) {
+        let mut out = Vec::new();
+        encoder.encode(point, || 5, &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[track_caller]
+    fn check_refused(encoder: &Encoder, point: &Point, expected: &str) {
+        let mut out = b"kept".to_vec();
+        assert_eq!(encoder.encode(point, || 5, &mut out).unwrap_err().to_string(), expected);
+        assert_eq!(out, b"kept");
+    }
+
+    fn point() -> Point {
+        Point::new("m").tag("a", "1").field("f", 1)
+    }
+
+    #[test]
+    fn tags_are_written_sorted() {
+        check_written(&encoder(|_| ()), &point().tag("c", "3").tag("b", "2"), "m,a=1,b=2,c=3 f=1i 5\n");
+    }
+
+    #[test]
+    fn default_tags_are_added_and_a_points_own_win() {
+        let encoder = encoder(|rules| {
+            rules.default_tags =
+                [("a", "x"), ("b", "y z"), ("c", "")].map(|(k, v)| (k.into(), v.into())).into();
+        });
+        check_written(&encoder, &point(), "m,a=1,b=y\\ z f=1i 5\n");
+        check_written(&encoder, &Point::new("m").field("f", 1), "m,a=x,b=y\\ z f=1i 5\n");
+        check_written(&encoder, &point().tag("d", "\"").tag("b", ","), "m,a=1,b=\\,,d=\" f=1i 5\n");
+    }
+
+    #[test]
+    fn minus_zero_and_extreme_floats_keep_their_bits() {
+        let point = Point::new("m").field("a", -0.0).field("b", 5e-324).field("c", f64::MAX);
+        check_written(&encoder(|_| ()), &point, "m a=-0.0,b=5e-324,c=1.7976931348623157e+308 5\n");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_refused_with_its_place() {
+        let plain = encoder(|_| ());
+        let check = |point: Point, expected: &str| check_refused(&plain, &point, expected);
+        check(Point::new(""), "measurement: is empty");
+        check(Point::new("#m").field("f", 1), "measurement: begins with '#', which makes the line a comment");
+        check(Point::new("m"), "fields: there are none");
+        check(point().tag("a", "2"), r#"tag "a": occurs twice"#);
+        check(point().tag("time", "2"), r#"tag "time": has a reserved name"#);
+        check(point().tag("x", "a\nb"), r#"value of tag "x": holds a control character"#);
+        check(point().tag("x\n", "b"), r#"tag "x\n": holds a control character"#);
+        check(point().field("f", 1), r#"field "f": occurs twice"#);
+        check(point().field("time", 1), r#"field "time": has a reserved name"#);
+        check(point().field("", 1), r#"field "": is empty"#);
+        check(point().field("x", f64::NAN), r#"value of field "x": is NaN or infinite"#);
+        check(point().tag("x", "y".repeat(65_600)), "series: is too long");
+        check(point().field("x", "y".repeat(65_537)), r#"value of field "x": is too long"#);
+        check(point().timestamp_units(i64::MAX), "timestamp: is out of range");
+    }
+
+    #[test]
+    fn the_rules_widen_what_is_written() {
+        let unsigned = encoder(|rules| rules.unsigned = Unsigned::Write);
+        check_written(&unsigned, &point().field("u", u64::MAX), "m,a=1 f=1i,u=18446744073709551615u 5\n");
+        let skip = encoder(|rules| rules.non_finite = Unwritable::Skip);
+        check_written(&skip, &point().field("x", f64::INFINITY), "m,a=1 f=1i 5\n");
+        check_refused(&skip, &Point::new("m").field("x", f64::NAN), "fields: there are none");
+        let skip = encoder(|rules| rules.blank_fields = Unwritable::Skip);
+        check_written(&skip, &point().field("", 1), "m,a=1 f=1i 5\n");
+        let refuse = encoder(|rules| rules.blank_tags = Unwritable::Refuse);
+        check_written(&encoder(|_| ()), &point().tag("x", ""), "m,a=1 f=1i 5\n");
+        check_refused(&refuse, &point().tag("x", ""), r#"value of tag "x": is empty"#);
+        let old = encoder(|rules| rules.portability = Portability::V1AndV2);
+        check_written(&old, &point().tag("x", r"\\server\share"), "m,a=1,x=\\\\server\\share f=1i 5\n");
+    }
+
+    #[test]
+    fn a_timestamp_below_the_precision_is_refused_or_rounded_down() {
+        let at = |nanos| point().timestamp(Timestamp::from_nanos(nanos));
+        let refuse = encoder(|_| ());
+        let truncate = encoder(|rules| rules.sub_precision = SubPrecision::Truncate);
+        check_written(&refuse, &at(-2_000_000), "m,a=1 f=1i -2\n");
+        let message = "timestamp: is finer than the database's precision (see the rule `sub_precision`)";
+        check_refused(&refuse, &at(1), message);
+        check_written(&truncate, &at(-1_999_999), "m,a=1 f=1i -2\n");
+        check_written(&truncate, &at(1_999_999), "m,a=1 f=1i 1\n");
+    }
+
+    #[test]
+    fn the_longest_series_is_65535_bytes_with_field_key_and_separator() {
+        let tag_of = |length: usize| Point::new("m").tag("t", "x".repeat(length)).field("f ", 1);
+        // m,t= are four bytes, "f\ " three.
+        let longest = KEY_BYTES_MAX - KEY_SEPARATOR_BYTES - 7;
+        assert!(encoder(|_| ()).encode(&tag_of(longest), || 5, &mut Vec::new()).is_ok());
+        check_refused(&encoder(|_| ()), &tag_of(longest + 1), "series: is too long");
+    }
+
+    proptest! {
+        /// Every byte of a name is drawn from what the two ways must treat alike or leave to the careful one.
+        #[test]
+        fn the_plain_way_writes_what_the_careful_way_writes(
+            names in proptest::collection::vec("[a-zü_]{1,30}|[ab,= \\\\\"#\n]{0,3}", 7),
+            float in any::<f64>(), integer in any::<i64>(), has_defaults in any::<bool>(),
+        ) {
+            let encoder = encoder(|rules| {
+                if has_defaults {
+                    rules.default_tags = [("b".into(), "x".into()), ("kk".into(), "y".into())].into();
+                }
+            });
+            let [measurement, key, value, other, field, text, last]: [String; 7] = names.try_into().unwrap();
+            let tags = [(key.as_str(), value.as_str()), (other.as_str(), "v")];
+            let fields = [
+                (field.as_str(), FieldRef::Float(float)),
+                ("n", FieldRef::Integer(integer)),
+                (last.as_str(), FieldRef::String(&text)),
+            ];
+            let (mut plain, mut careful) = (Vec::new(), Vec::new());
+            let settings = encoder.settings();
+            let was_plain = plain::append(&measurement, &tags, encoder.default_tags(), &fields, settings, &mut plain);
+            let result = encoder.append_carefully(&measurement, &tags, &fields, &mut careful);
+            if was_plain {
+                prop_assert_eq!(result, Ok(()));
+                prop_assert_eq!(plain, careful);
+            } else {
+                prop_assert!(plain.is_empty());
+            }
+        }
+    }
 }

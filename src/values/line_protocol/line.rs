@@ -91,7 +91,9 @@ impl<'a> Lines<'a> {
         if keys::duplicate(fields.len(), |at| fields[at]).is_some() {
             return fault(Part::FieldKey, Problem::Duplicate);
         }
-        if parts.fields.end - start > KEY_BYTES_MAX / 2 && self.key_bytes(&parts.series) > KEY_BYTES_MAX {
+        if self.key_bytes_at_most(start, parts) > KEY_BYTES_MAX
+            && self.key_bytes(&parts.series) > KEY_BYTES_MAX
+        {
             return fault(Part::Series, Problem::TooLong);
         }
         if parts.end > self.utf8_until && std::str::from_utf8(&self.text[start..parts.end]).is_err() {
@@ -100,11 +102,17 @@ impl<'a> Lines<'a> {
         Ok(())
     }
 
+    /// What [`key_bytes`](Self::key_bytes) is at most, found without looking at the keys.
+    fn key_bytes_at_most(&self, start: usize, parts: &Parts) -> usize {
+        let defaults: usize = self.encoder.default_tags().iter().map(|default| default.escaped.len()).sum();
+        parts.fields.end - start + defaults + KEY_SEPARATOR_BYTES
+    }
+
     /// The length by which servers limit series: with the default tags, and the longest field key.
     fn key_bytes(&self, series: &Range<usize>) -> usize {
         let missing = self.encoder.default_tags().iter().filter(|default| {
             let key = default.escaped_key();
-            !self.keys.tags.iter().any(|tag| *tag == key)
+            !self.keys.tags.contains(&key)
         });
         let longest_field = self.keys.fields.iter().map(|key| key.len()).max().unwrap_or(0);
         let defaults: usize = missing.map(|default| default.escaped.len()).sum();
@@ -217,5 +225,149 @@ impl Line<'_> {
                 out.extend_from_slice(&default.escaped);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::line_protocol::rules::{LineRules, Portability, Unsigned};
+    use crate::values::precision::Precision;
+
+    fn encoder(change: impl FnOnce(&mut LineRules)) -> Encoder {
+        let mut rules = LineRules::default();
+        change(&mut rules);
+        Encoder::new(Precision::Seconds, &rules).unwrap()
+    }
+
+    /// The lines written, and the errors, each with a newline.
+    fn read(encoder: &Encoder, text: impl AsRef<[u8]>) -> (String, String) {
+        let (mut out, mut errors) = (Vec::new(), String::new());
+        for line in encoder.lines(text.as_ref()) {
+            match line {
+                Ok(line) => drop(line.write(|| 7, &mut out)),
+                Err(error) => errors += &format!("{error}\n"),
+            }
+        }
+        (String::from_utf8(out).unwrap(), errors)
+    }
+
+    #[track_caller]
+    fn check_kept(text: &str) {
+        assert_eq!(read(&encoder(|_| ()), text), (format!("{text} 7\n"), String::new()));
+    }
+
+    #[track_caller]
+    fn check_refused(text: impl AsRef<[u8]>, expected: &str) {
+        assert_eq!(read(&encoder(|_| ()), text), (String::new(), format!("line 1, byte {expected}\n")));
+    }
+
+    #[test]
+    fn what_every_server_takes_is_kept() {
+        check_kept("m f=1");
+        check_kept("m,a=b,c=d f=1i,g=-1.5e-3,h=t,i=\"x\"");
+        check_kept("m\\ \\,=\",a\\==\\ b\\\" f\\=\"=1");
+        check_kept("m\\x,a\\b=c\\d e\\f=1");
+        check_kept("m f=\"a\\\\\",g=\"\\\"\",h=\"\\n\n,= \"");
+        check_kept("m f=007i,g=-0,h=1e308,i=1E+5,j=9223372036854775807i,k=-9223372036854775808i");
+        for spelling in ["t", "T", "true", "True", "TRUE", "f", "F", "false", "False", "FALSE"] {
+            check_kept(&format!("m f={spelling}"));
+        }
+    }
+
+    #[test]
+    fn what_some_server_refuses_or_reads_differently_is_refused() {
+        check_refused("m", "2: fields: there are none");
+        check_refused("m,a=b", "6: fields: there are none");
+        check_refused("m ", "3: fields: there are none");
+        check_refused("m 5", "4: field key has no '='");
+        check_refused(",a=b f=1", "1: measurement is empty");
+        check_refused("m,=b f=1", "3: tag key is empty");
+        check_refused("m,a= f=1", "5: tag value is empty");
+        check_refused("m,a=b=c f=1", "6: tag value holds an unescaped separator");
+        check_refused("m,a f=1", "4: tag key has no '='");
+        check_refused("m,a=b,a=c f=1", "1: tag key occurs twice");
+        check_refused("m f=1,f=2", "1: field key occurs twice");
+        check_refused("m,time=1 f=1", "3: tag key has a reserved name");
+        check_refused("m,_field=1 f=1", "3: tag key has a reserved name");
+        check_refused("m time=1", "3: field key has a reserved name");
+        check_refused("m f=1, g=2", "7: field key is empty");
+        for value in
+            [".5", "5.", "+1", "1_0", "0x10", "NaN", "Inf", "-inf", "1e", "1.5i", "tRUE", "'x'", "-1u", "--1"]
+        {
+            let (kept, errors) = read(&encoder(|_| ()), format!("m f={value}"));
+            assert_eq!(
+                (kept.as_str(), errors.contains("is not a valid value")),
+                ("", true),
+                "{value}: {errors}"
+            );
+        }
+        check_refused("m f=1e400", "10: field value is out of range");
+        check_refused("m f=9223372036854775808i", "25: field value is out of range");
+        check_refused(
+            "m f=1u",
+            "7: field value is an unsigned integer, which InfluxDB 1.x refuses (see the rule `unsigned`)",
+        );
+        check_refused("m f=1 1.5", "8: timestamp is not an integer");
+        check_refused("m f=1 5 5", "9: timestamp is not an integer");
+        check_refused("m f=1\t5", "6: field value is not a valid value");
+        check_refused("m f=1 9223372037", "17: timestamp is out of range");
+        check_refused("m f=\"x", "7: field value has no closing quote");
+        check_refused("m\0 f=1", "2: measurement holds a control character");
+        check_refused("m,a=b\rc f=1", "6: tag value holds a control character");
+        check_refused(b"m\xff f=1", "1: line is not UTF-8");
+        check_refused(format!("m f=\"{}\"", "x".repeat(65_537)), "65544: field value is too long");
+        check_refused(format!("m,a={} f=1", "x".repeat(65_527)), "1: series is too long");
+    }
+
+    #[test]
+    fn what_ends_or_wedges_a_server_is_refused() {
+        // These end the process of influxd 1.6.7.
+        check_refused(r#"0 \\="=""#, "3: field key has two backslashes in a row, which InfluxDB 3.x alters");
+        check_refused(r#"m \0=","=3,"=""#, "9: field value is not a valid value");
+        let old = encoder(|rules| rules.portability = Portability::V1AndV2);
+        assert_eq!(read(&old, r#"0 \\="=""#).0, "");
+        // This is answered by 500, whenever it is sent.
+        check_refused(format!("m{} f=1", ",a=b".repeat(200)), "1: tag key occurs twice");
+    }
+
+    #[test]
+    fn blank_lines_comments_and_carriage_returns_are_left_out() {
+        let text = "\n  \r\n# x=\"\n\t#y\r\n  m  f=1   5  \r\nm f=2\r";
+        assert_eq!(read(&encoder(|_| ()), text), ("m f=1 5\nm f=2 7\n".into(), String::new()));
+    }
+
+    #[test]
+    fn a_bad_line_ends_where_servers_see_its_end() {
+        let text = "m f=1\nm f=x,s=\"a\nb\" 5\nm f=2\nm s=\"\nm f=3\n";
+        let (kept, errors) = read(&encoder(|_| ()), text);
+        assert_eq!(kept, "m f=1 7\nm f=2 7\n");
+        assert_eq!(
+            errors,
+            "line 2, byte 5: field value is not a valid value\nline 5, byte 13: field value has no closing quote\n"
+        );
+        let encoder = encoder(|_| ());
+        let last = encoder.lines(text.as_bytes()).last().unwrap().unwrap_err();
+        assert!(last.is_incomplete());
+        assert_eq!(&text[last.range()], "m s=\"\nm f=3\n");
+    }
+
+    #[test]
+    fn default_tags_are_added_where_a_line_has_none_of_that_key() {
+        let encoder = encoder(|rules| {
+            rules.default_tags = [("a".into(), "x".into()), ("b ".into(), "y".into())].into();
+        });
+        assert_eq!(read(&encoder, "m f=1").0, "m,a=x,b\\ =y f=1 7\n");
+        assert_eq!(read(&encoder, "m,b\\ =1 f=1").0, "m,b\\ =1,a=x f=1 7\n");
+    }
+
+    #[test]
+    fn the_rules_widen_what_is_kept() {
+        let unsigned = encoder(|rules| rules.unsigned = Unsigned::Write);
+        assert_eq!(read(&unsigned, "m f=18446744073709551615u").0, "m f=18446744073709551615u 7\n");
+        assert_eq!(read(&unsigned, "m f=18446744073709551616u").0, "");
+        let old = encoder(|rules| rules.portability = Portability::V1AndV2);
+        assert_eq!(read(&old, r"m,a=\\b f=1").0, "m,a=\\\\b f=1 7\n");
+        assert_eq!(read(&old, r"m,a=\\,b f=1").0, "");
     }
 }

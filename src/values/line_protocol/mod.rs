@@ -26,11 +26,14 @@
 
 mod decode;
 pub(crate) mod encoder;
+mod keyed;
 mod keys;
 pub(crate) mod line;
 mod name;
+mod plain;
 pub(crate) mod problem;
 mod raw;
 pub(crate) mod rules;
 pub(crate) mod series;
+mod settings;
 mod value;

@@ -20,28 +20,13 @@ impl Slot {
 }
 
 /// Appends `name`, escaped. What was appended before an error is left to the caller to take back.
-#[inline]
 pub(crate) fn write(
     slot: Slot,
     name: &str,
     portability: Portability,
     out: &mut Vec<u8>,
 ) -> Result<(), Problem> {
-    let bytes = name.as_bytes();
-    if is_plain(bytes) && !bytes.is_empty() {
-        out.extend_from_slice(bytes);
-        return Ok(());
-    }
-    write_special(slot, bytes, portability, out)
-}
-
-#[cold]
-fn write_special(
-    slot: Slot,
-    name: &[u8],
-    portability: Portability,
-    out: &mut Vec<u8>,
-) -> Result<(), Problem> {
+    let name = name.as_bytes();
     if name.is_empty() {
         return Err(Problem::Empty);
     }
@@ -86,59 +71,6 @@ pub(crate) fn check_reserved(slot: Slot, key: &[u8]) -> Result<(), Problem> {
     if is_reserved { Err(Problem::ReservedName) } else { Ok(()) }
 }
 
-/// Whether every byte can be written as it is in every slot: no control character, space, `,`, `=` or `\`.
-///
-/// Names are short, mostly under 16 bytes, so this looks at eight bytes at a time: a table costs twice as much
-/// and a vectorised search more than that before it starts.
-#[inline]
-fn is_plain(name: &[u8]) -> bool {
-    let Some(last) = name.last_chunk::<8>() else {
-        return specials(short_word(name)) == 0;
-    };
-    // The last word overlaps the one before it, so that there is no remainder to go through.
-    let mut found = specials(u64::from_le_bytes(*last));
-    for word in name.as_chunks::<8>().0 {
-        found |= specials(u64::from_le_bytes(*word));
-    }
-    found == 0
-}
-
-/// Fewer than eight bytes in one word, some of them twice, filled up with letters.
-#[inline]
-fn short_word(name: &[u8]) -> u64 {
-    if let (Some(first), Some(last)) = (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-        return u64::from(u32::from_le_bytes(*first)) << 32 | u64::from(u32::from_le_bytes(*last));
-    }
-    match *name {
-        [a] => repeat(a),
-        [a, b] => u64::from_le_bytes([a, b, a, b, a, b, a, b]),
-        [a, b, c] => u64::from_le_bytes([a, b, c, a, b, c, a, b]),
-        _ => repeat(b'a'),
-    }
-}
-
-/// Not zero if one of the eight bytes is special. A hit may also mark bytes above it; "none" is exact.
-#[inline]
-const fn specials(word: u64) -> u64 {
-    let below_or_space = word.wrapping_sub(repeat(b' ' + 1)) & !word;
-    let found = below_or_space
-        | zero_bytes(word ^ repeat(b','))
-        | zero_bytes(word ^ repeat(b'='))
-        | zero_bytes(word ^ repeat(b'\\'))
-        | zero_bytes(word ^ repeat(0x7f));
-    found & repeat(0x80)
-}
-
-#[inline]
-const fn zero_bytes(word: u64) -> u64 {
-    word.wrapping_sub(repeat(1)) & !word
-}
-
-#[inline]
-const fn repeat(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,20 +78,6 @@ mod tests {
     fn written(slot: Slot, name: &str, portability: Portability) -> Result<String, Problem> {
         let mut out = Vec::new();
         write(slot, name, portability, &mut out).map(|()| String::from_utf8(out).unwrap())
-    }
-
-    #[test]
-    fn plain_is_decided_alike_for_every_byte_at_every_position_of_every_length() {
-        for length in 1..=20 {
-            for at in 0..length {
-                for byte in 0..=255_u8 {
-                    let mut name = vec![b'x'; length];
-                    name[at] = byte;
-                    let special = byte <= b' ' || byte == 0x7f || b",=\\".contains(&byte);
-                    assert_eq!(is_plain(&name), !special, "{byte:#x} at {at} of {length}");
-                }
-            }
-        }
     }
 
     #[test]

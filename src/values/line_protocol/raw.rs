@@ -6,10 +6,10 @@
 
 use std::ops::Range;
 
-use super::encoder::Settings;
 use super::name::{self, Slot};
 use super::problem::{Part, Problem};
 use super::rules::{Portability, Unsigned};
+use super::settings::Settings;
 use super::value::STRING_BYTES_MAX;
 
 /// Where the parts of a line lie in the text.
@@ -118,10 +118,7 @@ impl<'a> Reader<'a, '_> {
         self.name(Slot::Measurement, Part::Measurement)?;
         while self.peek() == Some(b',') {
             self.at += 1;
-            let key = self.name(Slot::TagKey, Part::TagKey)?;
-            self.equals(Part::TagKey)?;
-            let key = &self.text[key];
-            name::check_reserved(Slot::TagKey, key).map_err(|problem| self.fault(Part::TagKey, problem))?;
+            let key = self.key(Slot::TagKey, Part::TagKey)?;
             keys.tags.push(key);
             self.name(Slot::TagValue, Part::TagValue)?;
         }
@@ -139,11 +136,7 @@ impl<'a> Reader<'a, '_> {
             return Err(self.fault(Part::Fields, Problem::NoFields));
         }
         loop {
-            let key = self.name(Slot::FieldKey, Part::FieldKey)?;
-            self.equals(Part::FieldKey)?;
-            let key = &self.text[key];
-            name::check_reserved(Slot::FieldKey, key)
-                .map_err(|problem| self.fault(Part::FieldKey, problem))?;
+            let key = self.key(Slot::FieldKey, Part::FieldKey)?;
             keys.fields.push(key);
             self.value().map_err(|problem| self.fault(Part::FieldValue, problem))?;
             match self.peek() {
@@ -170,6 +163,18 @@ impl<'a> Reader<'a, '_> {
             .map_err(|problem| self.fault(Part::Timestamp, problem))?;
         self.skip_spaces();
         Ok(Some(Timestamp { units, nanos, digits }))
+    }
+
+    /// A key and the `=` behind it.
+    #[inline]
+    fn key(&mut self, slot: Slot, part: Part) -> Result<&'a [u8], Fault> {
+        let range = self.name(slot, part)?;
+        if !self.skip(b'=') {
+            return Err(self.fault(part, Problem::NoEquals));
+        }
+        let key = &self.text[range.clone()];
+        name::check_reserved(slot, key).map_err(|problem| Fault { part, problem, at: range.start })?;
+        Ok(key)
     }
 
     /// A name or tag value, up to the first separator that is not escaped.
@@ -303,10 +308,6 @@ impl<'a> Reader<'a, '_> {
         }
         self.at += length;
         Ok(())
-    }
-
-    fn equals(&mut self, part: Part) -> Result<(), Fault> {
-        if self.skip(b'=') { Ok(()) } else { Err(self.fault(part, Problem::NoEquals)) }
     }
 
     fn skip_spaces(&mut self) {

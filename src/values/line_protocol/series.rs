@@ -2,8 +2,9 @@
 
 use std::marker::PhantomData;
 
-use super::encoder::{self, Encoded, Encoder, Settings};
+use super::encoder::{self, Encoded, Encoder};
 use super::problem::{Place, PointError, Problem};
+use super::settings::Settings;
 use super::value::{self, Written};
 use crate::values::point::{FieldRef, FieldType, PointTime, Text};
 use crate::values::precision::Timestamp;

@@ -1,8 +1,8 @@
 //! Field values: their types, and how each is written.
 
-use super::encoder::Settings;
 use super::problem::Problem;
 use super::rules::{Portability, Unsigned, Unwritable};
+use super::settings::Settings;
 use crate::values::point::FieldRef;
 
 /// InfluxDB 3.x refuses longer strings; 1.x and 2.x have no limit of their own.
