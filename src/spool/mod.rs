@@ -51,6 +51,7 @@ mod lock;
 mod maintain;
 mod open;
 mod options;
+mod pages;
 mod paths;
 mod plan;
 mod quarantine;

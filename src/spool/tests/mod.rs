@@ -1,5 +1,6 @@
 //! The spool's promises, each by name, through the same calls the store makes.
 
+mod damage;
 mod life;
 mod plans;
 
