@@ -9,7 +9,12 @@ mod machines;
 mod spool;
 mod values;
 
-pub use spool::{Backlog, QuarantineSize, SalvageReport, SpoolError, SpoolErrorKind, SpoolFull, SyncMode};
+#[doc(hidden)]
+pub use spool::SpoolBench;
+pub use spool::{
+    Backlog, DestinationBacklog, Export, Exported, Inspection, QuarantineSize, QuarantinedBatch,
+    SalvageReport, SpoolError, SpoolErrorKind, SpoolFull, SyncMode, export, inspect,
+};
 pub use values::batch::{Api, Codec, Consistency, Destination, TimeSpan};
 pub use values::fate::{Durability, Fate, QuarantineReason, ShedReason, Standing};
 pub use values::ledger::{Ledger, Tally};

@@ -70,7 +70,8 @@ fn lock_file(paths: &Paths) -> Result<File, SpoolError> {
     Ok(file)
 }
 
-fn holder(file: &mut File) -> Option<u32> {
+/// The process id in a lock file.
+pub(super) fn holder(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.read_to_string(&mut text).ok()?;
     text.trim().parse().ok()

@@ -1,7 +1,9 @@
 //! The spool's promises, each by name, through the same calls the store makes.
 
 mod damage;
+mod disk;
 mod life;
+mod look;
 mod plans;
 
 use std::path::{Path, PathBuf};
