@@ -108,6 +108,9 @@ pub(super) fn connect_to_write(path: &Path, sync: SyncMode) -> rusqlite::Result<
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     // A queue reads nothing twice: 2 MiB hold the inner pages of any spool.
     conn.pragma_update(None, "cache_size", -2_048)?;
+    // A commit is in memory anyway; spilled, its pages would be written to the log twice, and pages that a vacuum is
+    // about to cut off would be written at all, on a disk that may be full.
+    conn.pragma_update(None, "cache_spill", false)?;
     Ok(conn)
 }
 

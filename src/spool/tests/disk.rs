@@ -50,10 +50,6 @@ fn nothing_is_appended_into_the_reserve_but_acknowledgements_go_on() {
 
 #[test]
 fn a_full_disk_holds_appends_keeps_what_is_there_and_goes_on_when_there_is_room() {
-    check_full_disk(4 << 20);
-}
-
-fn check_full_disk(reserve: u64) {
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(folder.path()) else {
         println!("skipped: a small disk can be mounted by root only");
@@ -61,7 +57,7 @@ fn check_full_disk(reserve: u64) {
     };
     let mut bench = Bench::new();
     bench.options.path = folder.path().join("plant.db");
-    bench.options.free_reserve_bytes = reserve;
+    bench.options.free_reserve_bytes = 4 << 20;
     let (mut life, _) = bench.open();
     let mut stored = 0;
     let held = loop {
