@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench spool`; `SPOOL_BENCH_DIR` names a folder on the disk to measure, else the temporary one.
 
+#![allow(clippy::unwrap_used, reason = "a bench that cannot run should say so and end")]
+
 use std::fs::File;
 use std::io::Write;
 

@@ -7,7 +7,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::clock::{self, StepWatch};
 use super::error::{During, SpoolError, SpoolErrorKind};
 use super::lock::SpoolLock;
-use super::options::SpoolOptions;
+use super::options::{SpoolOptions, SyncMode};
+use super::pages;
 use super::paths::{self, Paths};
 use super::room;
 use super::salvage::SalvageReport;
@@ -183,6 +184,9 @@ pub(super) fn open_file(
     if paths::len(&paths.database) == 0 {
         create_empty(paths).during(during)?;
     } else {
+        if options.sync == SyncMode::Full && pages::log_hides_commits(&paths.wal()).during(during)? {
+            return Err(SpoolError::new(SpoolErrorKind::Damaged, during));
+        }
         let looking = schema::connect_to_look(&paths.database).during(during)?;
         schema::probe(&looking, during)?;
     }

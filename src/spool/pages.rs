@@ -62,7 +62,7 @@ impl Pages {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let logged = log.as_mut().map_or_else(|| Ok(BTreeMap::new()), index_log)?;
+        let logged = log.as_mut().map_or_else(|| Ok(LogIndex::default()), index_log)?.pages;
         let in_log = logged.last_key_value().map_or(0, |(page, _)| *page);
         let count = u32::try_from(in_file).unwrap_or(u32::MAX).max(in_log);
         Ok(Self { database, count, log, logged })
@@ -143,14 +143,33 @@ impl Pages {
     }
 }
 
+/// Whether the log holds commits behind a damaged frame, which SQLite would drop without a word: it takes such a frame
+/// for the end.
+///
+/// A power cut too can leave the last transaction with a frame missing, its final one being there. Behind a second
+/// transaction it cannot: with `sync = full` the first was synced before the second began.
+pub(super) fn log_hides_commits(log: &Path) -> io::Result<bool> {
+    match File::open(log) {
+        Ok(mut log) => Ok(index_log(&mut log)?.commits_behind_damage >= 2),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[derive(Debug, Default)]
+struct LogIndex {
+    pages: BTreeMap<u32, u64>,
+    commits_behind_damage: u64,
+}
+
 /// Where the newest committed version of each page stands in the log. A frame that is damaged is left out; those
 /// behind it count, since each frame's checksum starts from the one that is written before it.
-fn index_log(log: &mut File) -> io::Result<BTreeMap<u32, u64>> {
+fn index_log(log: &mut File) -> io::Result<LogIndex> {
     let frame_bytes = FRAME_HEADER_BYTES as u64 + PAGE_BYTES;
     let frames = log.metadata()?.len().saturating_sub(LOG_HEADER_BYTES) / frame_bytes;
-    let mut committed = BTreeMap::new();
+    let mut index = LogIndex::default();
     if frames == 0 {
-        return Ok(committed);
+        return Ok(index);
     }
     let mut header = [0; LOG_HEADER_BYTES as usize];
     read_at(log, 0, &mut header)?;
@@ -165,8 +184,9 @@ fn index_log(log: &mut File) -> io::Result<BTreeMap<u32, u64>> {
 
     let mut running = written;
     let mut open = Vec::new();
-    for index in 0..frames {
-        let offset = LOG_HEADER_BYTES + index * frame_bytes;
+    let mut is_damaged = seed != written;
+    for number in 0..frames {
+        let offset = LOG_HEADER_BYTES + number * frame_bytes;
         if read_at(log, offset, &mut frame).is_err() {
             continue;
         }
@@ -175,15 +195,17 @@ fn index_log(log: &mut File) -> io::Result<BTreeMap<u32, u64>> {
         let sum = log_checksum(sum, page, is_big_endian);
         running = [word(head, 16), word(head, 20)];
         if sum != running || head[8..16] != salts {
+            is_damaged = true;
             continue;
         }
         open.push((word(head, 0), offset + FRAME_HEADER_BYTES as u64));
         let is_commit = word(head, 4) != 0;
         if is_commit {
-            committed.extend(open.drain(..));
+            index.pages.extend(open.drain(..));
+            index.commits_behind_damage += u64::from(is_damaged);
         }
     }
-    Ok(committed)
+    Ok(index)
 }
 
 fn log_checksum([mut first, mut second]: [u32; 2], bytes: &[u8], is_big_endian: bool) -> [u32; 2] {

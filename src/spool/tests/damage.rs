@@ -102,6 +102,30 @@ fn a_log_that_was_never_copied_is_salvaged_from_its_frames() {
 }
 
 #[test]
+fn commits_behind_a_damaged_frame_of_the_log_are_not_dropped_in_silence() {
+    let bench = Bench::new();
+    let stored = filled(&bench);
+    for offset in [4_000, 40_000] {
+        flip(&bench.beside("-wal"), offset);
+    }
+    let (saved, opened) = check_salvaged(&bench, &stored);
+    assert!(opened.salvaged.is_some());
+    assert!(saved >= 35, "{saved}");
+    assert_eq!(opened.backlog.batches, saved as u64);
+}
+
+#[test]
+fn a_transaction_torn_by_a_power_cut_is_no_damage() {
+    let bench = Bench::new();
+    let stored = filled(&bench);
+    let end = paths::len(&bench.beside("-wal")) as usize;
+    // A frame within the last transaction did not reach the disk, its last one did.
+    flip(&bench.beside("-wal"), end - 2 * 16_408 + 9_000);
+    let (saved, opened) = check_salvaged(&bench, &stored);
+    assert_eq!((saved, opened.salvaged), (36, None));
+}
+
+#[test]
 fn what_cannot_be_read_is_counted_as_damaged() {
     let bench = Bench::new();
     let stored = filled(&bench);
