@@ -14,6 +14,9 @@ use tempfile::TempDir;
 
 fn main() {
     divan::main();
+    for bytes in BODIES {
+        print_write_amplification(bytes);
+    }
 }
 
 /// Bodies as they are: 5,000 lines of telegraf, compressed, and a small batch of a quiet database.
@@ -43,6 +46,27 @@ fn append_and_settle_full(bencher: Bencher<'_, '_>, bytes: usize) {
 #[divan::bench(args = BODIES, sample_count = 300, sample_size = 1)]
 fn append_and_settle_normal(bencher: Bencher<'_, '_>, bytes: usize) {
     commits(bencher, SyncMode::Normal, bytes, 4);
+}
+
+/// Bytes the process had written to the disk, over the bytes of the bodies; Linux only.
+fn print_write_amplification(bytes: usize) {
+    let folder = folder();
+    let mut spool = SpoolBench::open(folder.path(), SyncMode::Full, 5_000, noise(bytes)).unwrap();
+    let rounds = (64 << 20) / bytes;
+    let Some(before) = written() else { return };
+    for _ in 0..rounds {
+        spool.commit(1, 4).unwrap();
+    }
+    let Some(after) = written() else { return };
+    let amplification = (after - before) as f64 / (rounds * bytes) as f64;
+    println!(
+        "append and settle, body of {bytes} bytes: {amplification:.2} bytes written for one of the body"
+    );
+}
+
+fn written() -> Option<u64> {
+    let counters = std::fs::read_to_string("/proc/self/io").ok()?;
+    counters.lines().find_map(|line| line.strip_prefix("write_bytes: "))?.parse().ok()
 }
 
 fn commits(bencher: Bencher<'_, '_>, sync: SyncMode, bytes: usize, keep: usize) {

@@ -40,6 +40,14 @@ pub struct Exported {
 ///
 /// # Errors
 /// As [`inspect`](super::inspect()), and what `out` reports.
+///
+/// ```
+/// use influx_spool::{Export, export};
+///
+/// let mut lines = Vec::new();
+/// assert!(export("no-such.db", Export::Backlog, &mut lines).is_err());
+/// assert!(lines.is_empty());
+/// ```
 pub fn export(path: impl AsRef<Path>, what: Export, out: &mut dyn Write) -> Result<Exported, SpoolError> {
     let (paths, conn) = look_into(path.as_ref(), "export")?;
     let during = format!("export {}", paths.name());

@@ -99,6 +99,13 @@ pub struct QuarantinedBatch {
 /// # Errors
 /// The file is not there ([`SpoolErrorKind::Io`]), is no spool, was written by a newer version, or is damaged; then
 /// nothing is set aside, that is for its owner to do.
+///
+/// ```
+/// use influx_spool::{SpoolErrorKind, inspect};
+///
+/// let error = inspect("no-such.db").unwrap_err();
+/// assert_eq!(error.kind(), SpoolErrorKind::Io);
+/// ```
 pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection, SpoolError> {
     let (paths, conn) = look_into(path.as_ref(), "inspect")?;
     let during = format!("inspect {}", paths.name());

@@ -183,6 +183,10 @@ pub(super) fn open_file(
 ) -> Result<(Connection, State), SpoolError> {
     if paths::len(&paths.database) == 0 {
         create_empty(paths).during(during)?;
+        if paths::len(&paths.wal()) > 0 {
+            // SQLite would delete the log of an empty database. A new one has no log yet, so something cut this one off.
+            return Err(SpoolError::new(SpoolErrorKind::Damaged, during));
+        }
     } else {
         if options.sync == SyncMode::Full && pages::log_hides_commits(&paths.wal()).during(during)? {
             return Err(SpoolError::new(SpoolErrorKind::Damaged, during));

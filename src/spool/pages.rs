@@ -24,8 +24,6 @@ const LOCAL_MAX: usize = PAGE_BYTES as usize - 35;
 const LOCAL_MIN: usize = (PAGE_BYTES as usize - 12) * 32 / 255 - 23;
 /// Payload on an overflow page, behind the number of the next.
 const OVERFLOW_BYTES: usize = PAGE_BYTES as usize - 4;
-/// No row of ours is longer; a longer claim is damage.
-const PAYLOAD_MAX: usize = 1 << 30;
 
 const LOG_HEADER_BYTES: u64 = 32;
 const FRAME_HEADER_BYTES: usize = 24;
@@ -112,7 +110,9 @@ impl Pages {
 
     fn record(&mut self, page: &[u8], cell: usize, has_rowid: bool) -> Option<Record> {
         let mut at = Cursor { bytes: page, at: cell };
-        let length = usize::try_from(at.varint()?).ok().filter(|length| *length <= PAYLOAD_MAX)?;
+        // No row is longer than all pages together, so a chain of pages that runs in a circle ends.
+        let length_max = self.count as usize * PAGE_BYTES as usize;
+        let length = usize::try_from(at.varint()?).ok().filter(|length| *length <= length_max)?;
         let rowid = if has_rowid { at.varint()? } else { 0 };
         let local = local_bytes(length);
         let mut payload = at.take(local)?.to_vec();

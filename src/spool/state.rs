@@ -10,6 +10,10 @@ use crate::values::ledger::{Ledger, Tally};
 use crate::values::seq::SpoolTag;
 
 /// What lies in the spool undelivered.
+///
+/// ```
+/// assert_eq!(influx_spool::Backlog::default().points, 0);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Backlog {

@@ -126,6 +126,21 @@ fn a_transaction_torn_by_a_power_cut_is_no_damage() {
 }
 
 #[test]
+fn the_log_of_a_database_that_is_gone_is_salvaged() {
+    for is_removed in [false, true] {
+        let bench = Bench::new();
+        let stored = filled(&bench);
+        match is_removed {
+            true => fs::remove_file(bench.path()).unwrap(),
+            false => fs::write(bench.path(), "").unwrap(),
+        }
+        let (saved, opened) = check_salvaged(&bench, &stored);
+        assert!(saved >= 9, "{saved}");
+        assert!(opened.salvaged.is_some());
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_counted_as_damaged() {
     let bench = Bench::new();
     let stored = filled(&bench);
