@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::Command;
 
 use super::*;
+use crate::values::fate::{Durability, Standing};
 
 #[test]
 fn the_log_stays_within_its_bound_and_the_file_gives_space_back() {
@@ -111,6 +112,34 @@ fn a_disk_filled_by_others_fails_commits_until_there_is_room_and_nothing_is_lost
     let (mut life, opened) = bench.open();
     assert_eq!((opened.commit_number, life.all().len()), (2, 2));
     drop(disk);
+}
+
+#[test]
+fn after_a_failed_write_nothing_works_until_the_spool_is_opened_again() {
+    let bench = Bench::new();
+    let (mut life, _) = bench.open();
+    life.append(&[b"one"]);
+    let failure = std::io::Error::from(std::io::ErrorKind::Other);
+    life.spool.note_failure(&SpoolError::io("sync", failure));
+    let plan = CommitPlan { number: 2, ..CommitPlan::default() };
+    assert_eq!(life.spool.commit(&plan, now()).unwrap_err().kind(), SpoolErrorKind::Io);
+    assert_eq!(life.spool.read_after(None, 1, 1).unwrap_err().kind(), SpoolErrorKind::Io);
+    assert_eq!(life.spool.maintain(now()).unwrap_err().kind(), SpoolErrorKind::Io);
+    assert_eq!(life.spool.close(11, None).unwrap_err().kind(), SpoolErrorKind::Io);
+    let (mut life, opened) = bench.open();
+    assert!(opened.unclean_end);
+    // What the log held was written to the database anew, and does not depend on the sync that failed.
+    assert_eq!(paths::len(&bench.beside("-wal")), 0);
+    assert_eq!(life.bodies(), ["one"]);
+}
+
+#[test]
+fn with_sync_normal_a_stored_point_survives_the_process_only() {
+    let mut bench = Bench::new();
+    bench.options.sync = SyncMode::Normal;
+    let (mut life, _) = bench.open();
+    life.append(&[b"one"]);
+    assert_eq!(life.spool.standing(1).unwrap(), Some(Standing::Durable(Durability::Process)));
 }
 
 /// A tmpfs of 16 MiB, unmounted when dropped.
