@@ -25,9 +25,14 @@ pub use faces::events::{Events, Told};
 pub use faces::handle::{DatabaseHandle, PushDestination, ReconfigureError};
 pub use faces::registry::Registry;
 pub use faces::series::SeriesPusher;
-pub use spool::{QuarantineSize, SalvageReport, SpoolError, SpoolErrorKind};
 pub use machines::policy::{Exit, Restart, Strategy, WhenExceeded};
 pub use machines::restart::RestartIntensity;
+#[doc(hidden)]
+pub use spool::SpoolBench;
+pub use spool::{
+    DestinationBacklog, Export, Exported, Inspection, QuarantineSize, QuarantinedBatch, SalvageReport,
+    SpoolError, SpoolErrorKind, export, inspect,
+};
 pub use values::batch::{Api, Codec, Consistency, Destination, TimeSpan};
 pub use values::config::{
     Auth, BatchConfig, Config, ConfigError, HttpConfig, MissingTimestamp, QueueConfig, SpoolConfig,

@@ -32,7 +32,8 @@ impl Batcher {
     fn seal_what_is_due(&mut self, ctx: &mut PriorityContext<Self>) {
         loop {
             let free = Lanes::count().saturating_sub(self.shared.jobs_sealing.load(Ordering::Acquire));
-            let jobs = self.shared.with(|transit| transit.take_seal_jobs(free.min(1), Instant::now(), wall_ms()));
+            let jobs =
+                self.shared.with(|transit| transit.take_seal_jobs(free.min(1), Instant::now(), wall_ms()));
             let Some(job) = jobs.into_iter().next() else { break };
             let ticket = Ticket::new(Arc::clone(&self.shared), job);
             failpoint!("batcher::drained");
@@ -116,7 +117,9 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.done {
             let key = self.job.key;
-            self.shared.with(|transit| transit.seal_failed(key, "in work during two panics", Instant::now(), wall_ms()));
+            self.shared.with(|transit| {
+                transit.seal_failed(key, "in work during two panics", Instant::now(), wall_ms())
+            });
         }
         self.shared.jobs_sealing.fetch_sub(1, Ordering::AcqRel);
         self.shared.ring_all();

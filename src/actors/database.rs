@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::fut::WrapFuture;
-use actix::{Actor, ActorContext, ActorFutureExt, ActorTryFutureExt, ArbiterHandle, AsyncContext, Handler};
+use actix::{Actor, ActorFutureExt, ArbiterHandle, AsyncContext, Handler};
 
 use super::batcher::Batcher;
 use super::child::ChildSpec;
@@ -56,7 +56,10 @@ pub struct Database {
 pub(super) type Children = Arc<Mutex<Option<SupervisorHandle>>>;
 
 /// Starts a database on an arbiter, under a supervisor of its own.
-pub(crate) fn start(shared: &Arc<Shared>, arbiter: &ArbiterHandle) -> (actix::Addr<Database>, SupervisorHandle) {
+pub(crate) fn start(
+    shared: &Arc<Shared>,
+    arbiter: &ArbiterHandle,
+) -> (actix::Addr<Database>, SupervisorHandle) {
     let (told, built) = (Arc::clone(shared), Arc::clone(shared));
     let children = Children::default();
     let mut root = Supervisor::builder(format!("{}/root", shared.name))
@@ -94,7 +97,8 @@ impl Database {
         shared.batcher.connect(Some(supervisor.child(spec).recipient()));
         for (number, bell) in shared.senders.iter().enumerate() {
             let built = Arc::clone(shared);
-            let spec = ChildSpec::new(sender_name(number), move |_| HttpSender::new(Arc::clone(&built), number));
+            let spec =
+                ChildSpec::new(sender_name(number), move |_| HttpSender::new(Arc::clone(&built), number));
             bell.connect(Some(supervisor.child(spec).recipient()));
         }
         let handle = supervisor.start();
@@ -105,7 +109,9 @@ impl Database {
 
     /// The children died more often than their supervisor bears: the database dies of it, and all is built anew.
     fn children_ended(&self, reason: &StopReason) {
-        if matches!(reason, StopReason::Escalated { .. } | StopReason::Lost) && !self.shared.with(|t| t.is_stopped()) {
+        if matches!(reason, StopReason::Escalated { .. } | StopReason::Lost)
+            && !self.shared.with(|t| t.is_stopped())
+        {
             std::panic::resume_unwind(Box::new("its children died too often"));
         }
     }

@@ -113,7 +113,8 @@ impl Handler<Push> for Database {
     type Result = ();
 
     fn handle(&mut self, Push(point): Push, _: &mut Self::Context) {
-        let encode = |out: &mut Vec<u8>, stamp: &dyn Fn() -> i64| self.shared.encoder.encode(&point, stamp, out);
+        let encode =
+            |out: &mut Vec<u8>, stamp: &dyn Fn() -> i64| self.shared.encoder.encode(&point, stamp, out);
         if let Err(error) = self.shared.push_with(&self.shared.destination, encode) {
             tracing::warn!(database = &*self.shared.name, %error, "point refused");
         }

@@ -11,7 +11,11 @@ use std::sync::Arc;
 
 impl Shared {
     /// Waits until a point has reached a stage, and says where it stands then.
-    pub(crate) async fn await_standing(self: &Arc<Self>, seq: Seq, until: Until) -> Result<Standing, CallError> {
+    pub(crate) async fn await_standing(
+        self: &Arc<Self>,
+        seq: Seq,
+        until: Until,
+    ) -> Result<Standing, CallError> {
         if seq.spool() != self.tag {
             return Err(CallError::WrongSpool);
         }

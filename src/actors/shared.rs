@@ -131,7 +131,8 @@ impl Shared {
         opened: Option<(Spool, Opened)>,
         spool_options: Option<SpoolOptions>,
     ) -> io::Result<Self> {
-        let begin = opened.as_ref().map_or_else(crate::machines::transit::Opened::in_memory, |(_, o)| begin_of(o));
+        let begin =
+            opened.as_ref().map_or_else(crate::machines::transit::Opened::in_memory, |(_, o)| begin_of(o));
         let tag = opened.as_ref().map_or_else(|| SpoolTag(fastrand::u32(..)), |(_, opened)| opened.tag);
         let unit = config.precision.nanoseconds();
         let stamp_last = opened.as_ref().and_then(|(_, opened)| opened.stamp_last).map(|nanos| nanos / unit);
@@ -151,7 +152,9 @@ impl Shared {
             transit: Mutex::new(transit),
             room: Room::default(),
             config: RwLock::new(Arc::new(config)),
-            spool: Mutex::new(opened.map_or(SpoolSlot::InMemory, |(spool, _)| SpoolSlot::Idle(Box::new(spool)))),
+            spool: Mutex::new(
+                opened.map_or(SpoolSlot::InMemory, |(spool, _)| SpoolSlot::Idle(Box::new(spool))),
+            ),
             batcher: Bell::default(),
             store: Bell::default(),
             senders,
@@ -358,10 +361,22 @@ impl Shared {
             }
             News::Link(LinkNews::StillDown { kind, words, failures, for_ }) => {
                 let seconds = for_.as_secs();
-                tracing::warn!(database, ?kind, error = words, failures, seconds, "the server still takes no points");
+                tracing::warn!(
+                    database,
+                    ?kind,
+                    error = words,
+                    failures,
+                    seconds,
+                    "the server still takes no points"
+                );
             }
             News::Link(LinkNews::Up { failures, after }) => {
-                tracing::info!(database, failures, seconds = after.as_secs_f32(), "the server takes points again");
+                tracing::info!(
+                    database,
+                    failures,
+                    seconds = after.as_secs_f32(),
+                    "the server takes points again"
+                );
                 self.tell(Event::LinkUp { failures, after });
             }
             News::Quarantined { seqs, reason, status, words } => {
@@ -385,7 +400,9 @@ impl Shared {
         match &*self.slot() {
             SpoolSlot::InMemory => SpoolHealth::InMemory,
             SpoolSlot::Closed(why) => SpoolHealth::Failing(why.clone()),
-            SpoolSlot::Working(since) if since.elapsed() > STALLED_AFTER => SpoolHealth::Stalled(since.elapsed()),
+            SpoolSlot::Working(since) if since.elapsed() > STALLED_AFTER => {
+                SpoolHealth::Stalled(since.elapsed())
+            }
             _ => match withheld {
                 None => SpoolHealth::Ok,
                 Some(Withheld::SpoolFull) => SpoolHealth::Full,

@@ -69,7 +69,8 @@ impl Lanes {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % Self::count();
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         while lanes.len() <= turn {
-            lanes.push(Lane::start(format!("{}-{}", self.name, lanes.len()))?);
+            let name = format!("{}-{}", self.name, lanes.len());
+            lanes.push(Lane::start(name)?);
         }
         Ok(lanes[turn].clone())
     }

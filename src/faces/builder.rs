@@ -14,9 +14,7 @@ use crate::actors::database::{self, Database};
 use crate::actors::shared::Shared;
 use crate::spool::{Spool, SpoolError, SpoolOptions};
 use crate::transport::HttpV1;
-use crate::values::config::{
-    Auth, Config, ConfigError, MissingTimestamp, SpoolConfig, SyncMode, WhenFull,
-};
+use crate::values::config::{Auth, Config, ConfigError, MissingTimestamp, SpoolConfig, SyncMode, WhenFull};
 use crate::values::line_protocol::encoder::Encoder;
 use crate::values::line_protocol::problem::PointError;
 use crate::values::precision::Precision;

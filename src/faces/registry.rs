@@ -44,7 +44,8 @@ impl Registry {
 
     pub(super) fn remove(handle: &DatabaseHandle) {
         let mut running = lock();
-        if running.get(handle.name()).and_then(WeakHandle::upgrade).is_some_and(|found| found.is_same(handle)) {
+        if running.get(handle.name()).and_then(WeakHandle::upgrade).is_some_and(|found| found.is_same(handle))
+        {
             running.remove(handle.name());
         }
     }

@@ -13,8 +13,6 @@ const RANGES_MAX: usize = 65_536;
 #[derive(Debug, Default)]
 pub(crate) struct FateLog {
     ranges: BTreeMap<u64, (u64, Fate)>,
-    /// Numbers below this were forgotten to stay within the bound.
-    forgotten_below: u64,
 }
 
 impl FateLog {
@@ -35,10 +33,8 @@ impl FateLog {
             last = end;
         }
         self.ranges.insert(first, (last, fate));
-        if self.ranges.len() > RANGES_MAX
-            && let Some((_, (end, _))) = self.ranges.pop_first()
-        {
-            self.forgotten_below = end + 1;
+        if self.ranges.len() > RANGES_MAX {
+            self.ranges.pop_first();
         }
     }
 
@@ -46,11 +42,6 @@ impl FateLog {
     pub(crate) fn of(&self, number: u64) -> Option<Fate> {
         let (_, &(last, fate)) = self.ranges.range(..=number).next_back()?;
         (number <= last).then_some(fate)
-    }
-
-    /// Whether the fate of `number` may have been noted and forgotten since.
-    pub(crate) const fn has_forgotten(&self, number: u64) -> bool {
-        number < self.forgotten_below
     }
 }
 
@@ -90,13 +81,12 @@ mod tests {
     }
 
     #[test]
-    fn the_log_is_bounded_and_says_what_it_forgot() {
+    fn the_log_is_bounded_and_forgets_the_oldest() {
         let mut log = FateLog::default();
         for i in 0..=RANGES_MAX as u64 {
             log.note(SeqRange { first: i * 2 + 1, last: i * 2 + 1 }, Fate::Delivered);
         }
         assert_eq!(log.ranges.len(), RANGES_MAX);
-        assert!(log.has_forgotten(1) && !log.has_forgotten(2));
-        assert_eq!(log.of(1), None);
+        assert_eq!((log.of(1), log.of(3)), (None, Some(Fate::Delivered)));
     }
 }

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
+use super::later;
 use super::verdict::Trouble;
 use crate::values::trouble::TroubleKind;
 
@@ -73,13 +74,13 @@ impl Link {
                 words: words.clone(),
                 since: now,
                 failures: 1,
-                not_before: now + delay,
+                not_before: later(now, delay),
                 told: now,
             });
             return Some(LinkNews::Down { kind, words });
         };
         down.failures += 1;
-        down.not_before = now + delay;
+        down.not_before = later(now, delay);
         let changed = down.kind != kind;
         (down.kind, down.words) = (kind, words.clone());
         if !changed && now - down.told < REMINDER {

@@ -9,6 +9,12 @@ use rusqlite::ErrorCode;
 ///
 /// Nothing was changed by what failed, with one exception: after an [`SpoolErrorKind::Io`] in a commit only the next
 /// open can tell whether it happened. Displayed it fits after "failed to": `open plant.db: in use by process 4711`.
+///
+/// ```
+/// let error = influx_spool::inspect("no-such.db").unwrap_err();
+/// assert!(error.is_retryable());
+/// assert!(error.to_string().starts_with("inspect no-such.db: input or output failed"));
+/// ```
 #[derive(Debug)]
 pub struct SpoolError {
     kind: SpoolErrorKind,

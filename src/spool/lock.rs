@@ -9,6 +9,7 @@ use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::error::{During, SpoolError, SpoolErrorKind};
 use super::paths::{self, Paths};
@@ -16,6 +17,11 @@ use super::paths::{self, Paths};
 /// True paths of the databases this process has open. File locks cannot tell two databases of one process apart on
 /// every system.
 static HELD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Attempts before the last one, and the pause between them: thirty milliseconds are long for an instant, and short for
+/// whoever waits for the error.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Ownership of a spool, given up when dropped or when the process ends in whatever way.
 #[derive(Debug)]
@@ -53,7 +59,7 @@ impl Drop for SpoolLock {
 fn lock_file(paths: &Paths) -> Result<File, SpoolError> {
     let during = || format!("lock {}", paths.name());
     let mut file = paths::create_private(&paths.lock()).during(during())?;
-    match file.try_lock() {
+    match try_lock(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let kind = SpoolErrorKind::Locked { pid: holder(&mut file) };
@@ -70,7 +76,20 @@ fn lock_file(paths: &Paths) -> Result<File, SpoolError> {
     Ok(file)
 }
 
-fn holder(file: &mut File) -> Option<u32> {
+/// Who inspects a spool holds a shared lock for an instant, to learn whether it is held: that must not keep an owner
+/// from starting.
+fn try_lock(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..ATTEMPTS {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            other => return other,
+        }
+    }
+    file.try_lock()
+}
+
+/// The process id in a lock file.
+pub(super) fn holder(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.read_to_string(&mut text).ok()?;
     text.trim().parse().ok()

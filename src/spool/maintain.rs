@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::clock;
 use super::error::{During, SpoolError};
-use super::open::{Spool, checkpoint_all};
+use super::open::{Spool, checkpoint_if_room};
 use super::paths;
 use super::room;
 use super::schema::{PAGE_BYTES, WAL_BYTES};
@@ -44,7 +44,13 @@ impl Spool {
 
     fn tidy(&self, now_ms: i64) -> rusqlite::Result<Maintained> {
         self.checkpoint_if_due()?;
-        let more = self.give_back()?;
+        let is_low = room::disk_is_low(&self.paths, &self.options);
+        let more =
+            self.give_back(if is_low { 0 } else { FREE_PAGES_KEPT + room::used_pages(&self.conn)? / 2 })?;
+        if is_low && self.log_bytes()? > 0 {
+            // After the pages behind the end are given up, so that the file need not grow for them.
+            checkpoint_if_room(&self.conn, &self.paths)?;
+        }
         Ok(Maintained {
             file_bytes: paths::len(&self.paths.database),
             wal_bytes: paths::len(&self.paths.wal()),
@@ -56,9 +62,8 @@ impl Spool {
     fn checkpoint_if_due(&self) -> rusqlite::Result<()> {
         let live = self.log_bytes()?;
         if live >= WAL_BYTES_PATIENCE {
-            return checkpoint_all(&self.conn);
-        }
-        if live >= WAL_BYTES {
+            checkpoint_if_room(&self.conn, &self.paths)?;
+        } else if live >= WAL_BYTES && room::has_room_to_checkpoint(&self.conn, &self.paths)? {
             self.conn.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?.query_row([], |_| Ok(()))?;
         }
         Ok(())
@@ -74,9 +79,9 @@ impl Spool {
         Ok(frames.saturating_sub(copied).unsigned_abs() * PAGE_BYTES)
     }
 
-    fn give_back(&self) -> rusqlite::Result<bool> {
+    /// Cuts off some free pages beyond those to keep; whether there are more.
+    fn give_back(&self, kept: u64) -> rusqlite::Result<bool> {
         let free = room::free_pages(&self.conn)?;
-        let kept = FREE_PAGES_KEPT + room::used_pages(&self.conn)? / 2;
         if free <= kept {
             return Ok(false);
         }

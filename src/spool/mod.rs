@@ -43,14 +43,18 @@
 //! `plant.db.damaged` exists while a damaged file is being replaced; `plant.db.damaged-<milliseconds>` (with its `-wal`
 //! and `-shm`) is such a file, and belongs to whoever wants to look at it.
 
+mod bench;
 mod clock;
 mod commit;
 mod error;
+mod export;
 mod fates;
+mod inspect;
 mod lock;
 mod maintain;
 mod open;
 mod options;
+mod pages;
 mod paths;
 mod quarantine;
 mod read;
@@ -63,7 +67,11 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+#[doc(hidden)]
+pub use bench::SpoolBench;
 pub use error::{SpoolError, SpoolErrorKind};
+pub use export::{Export, Exported, export};
+pub use inspect::{DestinationBacklog, Inspection, QuarantinedBatch, inspect};
 pub use salvage::SalvageReport;
 pub use state::QuarantineSize;
 

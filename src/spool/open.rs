@@ -8,11 +8,14 @@ use super::clock::{self, StepWatch};
 use super::error::{During, SpoolError, SpoolErrorKind};
 use super::lock::SpoolLock;
 use super::options::SpoolOptions;
+use super::pages;
 use super::paths::{self, Paths};
+use super::room;
 use super::salvage::SalvageReport;
 use super::schema;
 use super::set_aside;
 use super::state::State;
+use crate::values::config::SyncMode;
 use crate::values::ledger::Backlog;
 use crate::values::ledger::Ledger;
 use crate::values::seq::SpoolTag;
@@ -116,7 +119,7 @@ impl Spool {
         state.seq_end = seq_next.clamp(state.life_first, state.seq_end);
         state.stamp_last = state.stamp_last.max(stamp_last);
         self.write_state(state, &during)?;
-        checkpoint_all(&self.conn).during(&during)
+        checkpoint_if_room(&self.conn, &self.paths).during(&during)
     }
 
     fn begin_life(
@@ -144,7 +147,7 @@ impl Spool {
 
         // What a crash or a failed sync left in the log is written again and synced in the database, so that nothing
         // is called durable on the word of a sync that failed.
-        checkpoint_all(&self.conn).during(during)?;
+        checkpoint_if_room(&self.conn, &self.paths).during(during)?;
         Ok(Opened {
             tag: self.state.tag(),
             seq_next: self.state.life_first,
@@ -182,7 +185,14 @@ pub(super) fn open_file(
 ) -> Result<(Connection, State), SpoolError> {
     if paths::len(&paths.database) == 0 {
         create_empty(paths).during(during)?;
+        if paths::len(&paths.wal()) > 0 {
+            // SQLite would delete the log of an empty database. A new one has no log yet, so something cut this one off.
+            return Err(SpoolError::new(SpoolErrorKind::Damaged, during));
+        }
     } else {
+        if options.sync == SyncMode::Full && pages::log_hides_commits(&paths.wal()).during(during)? {
+            return Err(SpoolError::new(SpoolErrorKind::Damaged, during));
+        }
         let looking = schema::connect_to_look(&paths.database).during(during)?;
         schema::probe(&looking, during)?;
     }
@@ -224,6 +234,12 @@ fn load_checked(conn: &Connection, during: &str) -> Result<State, SpoolError> {
 fn create_empty(paths: &Paths) -> std::io::Result<()> {
     paths::create_private(&paths.database)?.sync_all()?;
     paths.sync_folder()
+}
+
+/// As [`checkpoint_all`], unless the disk has no room for what the database would grow by: half a copy would use up the
+/// space that acknowledgements need, and the log has everything anyway.
+pub(super) fn checkpoint_if_room(conn: &Connection, paths: &Paths) -> rusqlite::Result<()> {
+    if room::has_room_to_checkpoint(conn, paths)? { checkpoint_all(conn) } else { Ok(()) }
 }
 
 /// Copies the whole log into the database and empties it. A reader can keep that from happening; then it stays for

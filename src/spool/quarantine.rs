@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fates;
 use super::row::{StoredBatch, count};
-use super::state::State;
+use super::state::{QuarantineSize, State};
 use crate::machines::plan::{Evicted, RowId, SettleRow};
 use crate::values::fate::Fate;
 use crate::values::ledger::Tally;
@@ -90,6 +90,22 @@ pub(super) fn evict(conn: &Connection, state: &mut State, bytes_max: u64) -> rus
         evicted.push(goner);
     }
     Ok(evicted)
+}
+
+/// What really lies in quarantine.
+pub(super) fn measured_size(conn: &Connection) -> rusqlite::Result<QuarantineSize> {
+    conn.query_row("SELECT count(*), coalesce(sum(length(body)), 0) FROM quarantine", [], |row| {
+        Ok(QuarantineSize { batches: count(row.get(0)?), bytes: count(row.get(1)?) })
+    })
+}
+
+/// What is there for this reason, in points and bytes of plain lines.
+pub(super) fn measured(conn: &Connection, fate: Fate) -> rusqlite::Result<Tally> {
+    conn.query_row(
+        "SELECT coalesce(sum(points), 0), coalesce(sum(raw_len), 0) FROM quarantine WHERE reason = ?1",
+        [fate.key()],
+        |row| Ok(Tally::new(count(row.get(0)?), count(row.get(1)?))),
+    )
 }
 
 fn longest_kept(conn: &Connection) -> rusqlite::Result<Option<(Evicted, Fate, u64)>> {

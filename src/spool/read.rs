@@ -7,9 +7,7 @@ use super::fates;
 use super::open::Spool;
 use super::row::{StoredBatch, count, int};
 use crate::machines::plan::{DamagedRow, ReadBatch, RowId};
-use crate::values::batch::Batch;
 use crate::values::fate::Standing;
-use crate::values::seq::SeqRange;
 
 impl Spool {
     /// The batches behind `after_first_seq` in the order of their numbers: at most `rows_max`, and no more once

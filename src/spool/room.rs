@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, Row, params};
 
 use super::options::SpoolOptions;
-use super::paths::Paths;
+use super::paths::{self, Paths};
 use super::row::{StoredBatch, count, int};
 use super::schema::PAGE_BYTES;
 use crate::machines::plan::RowId;
@@ -33,6 +33,14 @@ pub(super) struct Oldest {
 pub(super) fn disk_is_low(paths: &Paths, options: &SpoolOptions) -> bool {
     options.free_reserve_bytes > 0
         && fs4::available_space(paths.folder()).is_ok_and(|free| free < options.free_reserve_bytes)
+}
+
+/// Whether the disk has what the database file will grow by when the log is copied into it. If the system does not
+/// tell, it has.
+pub(super) fn has_room_to_checkpoint(conn: &Connection, paths: &Paths) -> rusqlite::Result<bool> {
+    let length = pragma(conn, "PRAGMA page_count")? * PAGE_BYTES;
+    let growth = length.saturating_sub(paths::len(&paths.database));
+    Ok(growth == 0 || fs4::available_space(paths.folder()).map_or(true, |free| free > growth))
 }
 
 /// Pages that storing the row may take at most.

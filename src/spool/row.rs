@@ -4,17 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rusqlite::Row;
-use rusqlite::types::FromSql;
+use rusqlite::types::{FromSql, Value};
 
 use crate::values::batch::{Batch, Codec, Destination, TimeSpan};
 use crate::values::seq::SeqRange;
-
-/// The columns `batch` and `quarantine` share, in the order [`StoredBatch::from_row`] reads them.
-pub(super) const COLUMNS: &str = "id, first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, \
-     created_ms, origin, parent, checksum, body";
-
-/// How many columns [`COLUMNS`] are.
-pub(super) const COLUMN_COUNT: usize = 14;
 
 /// Where a stored batch came from.
 pub(super) const ORIGIN_LIVE: &str = "live";
@@ -61,7 +54,7 @@ impl StoredBatch {
         row
     }
 
-    /// Reads [`COLUMNS`]. A column of the wrong type is taken as empty: the checksum will tell.
+    /// Reads the columns of `batch` in their order. A column of the wrong type is taken as empty: the checksum will tell.
     pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
@@ -78,6 +71,35 @@ impl StoredBatch {
             parent: lenient(row, 11)?,
             checksum: lenient(row, 12)?,
             body: row.get_ref(13)?.as_blob().map(Bytes::copy_from_slice).unwrap_or_default(),
+        })
+    }
+
+    /// The same from the columns of a record, of either table that has them: the body is the last one.
+    pub(super) fn from_values(id: i64, values: &[Value]) -> Option<Self> {
+        let number = |index: usize| match values.get(index) {
+            Some(Value::Integer(number)) => Some(*number),
+            _ => None,
+        };
+        let text = |index: usize| match values.get(index) {
+            Some(Value::Text(text)) => Some(text.clone()),
+            _ => None,
+        };
+        let Some(Value::Blob(body)) = values.last() else { return None };
+        Some(Self {
+            id,
+            first_seq: number(1)?,
+            last_seq: number(2)?,
+            points: number(3)?,
+            dest: text(4)?,
+            codec: text(5)?,
+            raw_len: number(6)?,
+            earliest: number(7)?,
+            latest: number(8)?,
+            created_ms: number(9)?,
+            origin: text(10)?,
+            parent: number(11),
+            checksum: number(12)?,
+            body: Bytes::copy_from_slice(body),
         })
     }
 

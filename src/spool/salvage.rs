@@ -1,18 +1,268 @@
-//! What can still be read of a damaged file, batch by batch, by checksum.
+//! What can still be read of a damaged file, batch by batch, by checksum, into a fresh one.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
 use serde::Serialize;
 
-use super::error::SpoolError;
-use super::paths::Paths;
+use super::error::{During, SpoolError};
+use super::fates;
+use super::open::{SEQ_BLOCK, checkpoint_all};
+use super::pages::{Pages, Record};
+use super::paths::{self, Paths};
+use super::quarantine;
+use super::room;
+use super::row::{StoredBatch, count};
+use super::schema;
+use super::state::State;
+use crate::values::config::SyncMode;
+use crate::values::fate::{Fate, QuarantineReason};
+use crate::values::ledger::{Ledger, Tally};
 
 /// What became of a damaged file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SalvageReport {
-    /// Where the damaged file is now; its log and index are beside it.
-    pub set_aside: std::path::PathBuf,
+    /// Where the damaged file is now; its log is beside it.
+    pub set_aside: PathBuf,
+    /// Batches of the backlog that were read back and will be sent.
+    pub batches: u64,
+    /// Their points.
+    pub points: u64,
+    /// Batches of the quarantine that were read back.
+    pub quarantine_batches: u64,
+    /// Points that could not be read back, now counted as damaged; `None` if the ledger was among what was lost, so
+    /// that nobody can know.
+    pub damaged_points: Option<u64>,
 }
 
-pub(super) fn replace(_paths: &Paths, aside: &Paths) -> Result<SalvageReport, SpoolError> {
-    Ok(SalvageReport { set_aside: aside.database.clone() })
+/// Puts a fresh file in the place of the one set aside, with all that can be read of it.
+///
+/// The fresh file is built under another name and renamed when it is whole, so that a crash begins it again.
+pub(super) fn replace(paths: &Paths, aside: &Paths) -> Result<SalvageReport, SpoolError> {
+    let during = format!("salvage {}", aside.name());
+    let fresh = Paths { database: paths.beside(".salvage") };
+    for part in ["", "-wal", "-shm"] {
+        remove_leftover(&fresh.beside(part)).during(&during)?;
+    }
+    paths::create_private(&fresh.database).during(&during)?;
+    let mut conn = schema::connect_to_write(&fresh.database, SyncMode::Normal).during(&during)?;
+    schema::migrate(&mut conn, &during)?;
+    let pages = Pages::open(&aside.database, &aside.wal()).during(&during)?;
+
+    let report =
+        Salvage { conn: &mut conn, pages, seen: BTreeSet::new() }.run(&aside.database).during(&during)?;
+    checkpoint_all(&conn).during(&during)?;
+    drop(conn);
+    for part in ["-wal", "-shm"] {
+        remove_leftover(&fresh.beside(part)).during(&during)?;
+    }
+    fs::rename(&fresh.database, &paths.database).during(&during)?;
+    paths.sync_folder().during(&during)?;
+    tracing::error!(
+        file = %paths.name(), set_aside = %aside.name(), batches = report.batches, points = report.points,
+        damaged_points = report.damaged_points, "a damaged spool was replaced by what could be read of it"
+    );
+    Ok(report)
+}
+
+/// Rows in one transaction: the log of the fresh file stays small.
+const ROWS_PER_COMMIT: usize = 64;
+
+/// Columns of the two tables that hold bodies, which is how their rows are told apart on a stray page.
+const BATCH_COLUMNS: usize = 14;
+const QUARANTINE_COLUMNS: usize = 19;
+
+struct Salvage<'a> {
+    conn: &'a mut Connection,
+    pages: Pages,
+    /// Leaves that were read already.
+    seen: BTreeSet<u32>,
+}
+
+impl Salvage<'_> {
+    fn run(mut self, aside: &Path) -> rusqlite::Result<SalvageReport> {
+        self.copy_table("spool", "INSERT OR IGNORE INTO spool VALUES", false)?;
+        self.copy_table("ledger", "INSERT OR IGNORE INTO ledger VALUES", false)?;
+        self.copy_table("fate", "INSERT OR IGNORE INTO fate VALUES", true)?;
+        // A missing or a false row is what we are here for, so neither ends the work.
+        let known = State::load(self.conn).unwrap_or(None);
+
+        let batches_whole = self.copy_bodies("batch")?;
+        let quarantine_whole = self.copy_bodies("quarantine")?;
+        if !batches_whole || !quarantine_whole {
+            self.copy_strays()?;
+        }
+        self.copy_table("attempt", "INSERT OR IGNORE INTO attempt VALUES", true)?;
+        self.conn.execute("DELETE FROM attempt WHERE batch NOT IN (SELECT id FROM batch)", [])?;
+        self.settle_accounts(known, aside)
+    }
+
+    /// Copies a small table row by row as it is. With `has_rowid` its first column is the row id.
+    fn copy_table(&mut self, table: &str, insert: &str, has_rowid: bool) -> rusqlite::Result<()> {
+        let root = self.root(table)?;
+        for leaf in self.pages.leaves(root).pages {
+            self.seen.insert(leaf);
+            for record in self.pages.records(leaf).0 {
+                let values = if has_rowid || table == "spool" { with_rowid(record) } else { record.values };
+                let marks = vec!["?"; values.len()].join(", ");
+                // A row of the wrong shape is refused by the table, and is lost.
+                let _refused = self.conn.execute(&format!("{insert} ({marks})"), params_from_iter(values));
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the rows of a table whose checksums are right. Whether every page of it could be read.
+    fn copy_bodies(&mut self, table: &str) -> rusqlite::Result<bool> {
+        let root = self.root(table)?;
+        let leaves = self.pages.leaves(root);
+        let mut is_whole = leaves.is_whole;
+        for leaf in leaves.pages {
+            is_whole &= self.copy_leaf(leaf)?;
+        }
+        Ok(is_whole)
+    }
+
+    /// Leaves that no way leads to any more. Among them are some that were given up long ago: their rows have a fate.
+    fn copy_strays(&mut self) -> rusqlite::Result<()> {
+        for number in 2..=self.pages.count() {
+            if !self.seen.contains(&number) {
+                self.copy_leaf(number)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_leaf(&mut self, number: u32) -> rusqlite::Result<bool> {
+        self.seen.insert(number);
+        let (records, is_whole) = self.pages.records(number);
+        for some in records.chunks(ROWS_PER_COMMIT) {
+            let tx = self.conn.transaction()?;
+            for record in some {
+                copy_body(&tx, record)?;
+            }
+            tx.commit()?;
+        }
+        Ok(is_whole)
+    }
+
+    /// The fresh file has the damaged one's layout: the same migrations made both, and roots never move.
+    fn root(&self, table: &str) -> rusqlite::Result<u32> {
+        self.conn.query_row(
+            "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = ?1",
+            [table],
+            |row| row.get(0),
+        )
+    }
+
+    fn settle_accounts(&mut self, known: Option<State>, aside: &Path) -> rusqlite::Result<SalvageReport> {
+        let is_known = known.is_some();
+        let mut state = known.unwrap_or_else(State::new);
+        state.backlog = room::measured_backlog(self.conn)?;
+        state.quarantine = quarantine::measured_size(self.conn)?;
+        state.ledger = if is_known { self.correct(&state)? } else { self.rebuild(&state)? };
+        let beyond: i64 = self.conn.query_row(
+            "SELECT max(coalesce((SELECT max(last_seq) + 1 FROM batch), 1), coalesce((SELECT max(last_seq) + 1 FROM quarantine), 1))",
+            [],
+            |row| row.get(0),
+        )?;
+        state.seq_end = state.seq_end.max(count(beyond));
+        if !is_known {
+            // How far the numbers went is lost; no block is larger than this.
+            state.seq_end = state.seq_end.saturating_add(SEQ_BLOCK);
+        }
+        let tx = self.conn.transaction()?;
+        tx.execute("DELETE FROM ledger", [])?;
+        state.store(&tx, None)?;
+        tx.commit()?;
+        Ok(SalvageReport {
+            set_aside: aside.to_owned(),
+            batches: state.backlog.batches,
+            points: state.backlog.points,
+            quarantine_batches: state.quarantine.batches,
+            damaged_points: is_known.then(|| state.ledger.of(Fate::Damaged).points),
+        })
+    }
+
+    /// What the ledger says was there and is not, was damaged.
+    fn correct(&self, state: &State) -> rusqlite::Result<Ledger> {
+        let mut ledger = state.ledger.clone();
+        for reason in REASONS {
+            let fate = Fate::Quarantined(reason);
+            let missing = less(ledger.of(fate), quarantine::measured(self.conn, fate)?);
+            ledger.resettle(fate, Fate::Damaged, missing);
+        }
+        let settled = Fate::ALL.into_iter().fold(Tally::default(), |sum, fate| sum_of(sum, ledger.of(fate)));
+        let there = sum_of(settled, Tally::new(state.backlog.points, state.backlog.bytes));
+        ledger.settle(Fate::Damaged, less(ledger.accepted(), there));
+        // More than the ledger knows of: rows whose fate was recorded on a page that is lost. They count again.
+        ledger.accept(less(there, ledger.accepted()));
+        Ok(ledger)
+    }
+
+    fn rebuild(&self, state: &State) -> rusqlite::Result<Ledger> {
+        let mut ledger = Ledger::default();
+        ledger.accept(Tally::new(state.backlog.points, state.backlog.bytes));
+        for reason in REASONS {
+            let kept = quarantine::measured(self.conn, Fate::Quarantined(reason))?;
+            ledger.accept(kept);
+            ledger.settle(Fate::Quarantined(reason), kept);
+        }
+        Ok(ledger)
+    }
+}
+
+const REASONS: [QuarantineReason; 2] = [QuarantineReason::Refused, QuarantineReason::Panicked];
+
+fn copy_body(conn: &Connection, record: &Record) -> rusqlite::Result<()> {
+    let columns = record.values.len();
+    let Some(stored) = StoredBatch::from_values(record.rowid, &record.values) else { return Ok(()) };
+    if stored.batch().is_none() {
+        return Ok(());
+    }
+    let insert = match columns {
+        BATCH_COLUMNS if is_open(conn, &stored)? => "INSERT OR IGNORE INTO batch VALUES",
+        QUARANTINE_COLUMNS => "INSERT OR IGNORE INTO quarantine VALUES",
+        _ => return Ok(()),
+    };
+    let values = std::iter::once(Value::Integer(record.rowid)).chain(record.values.iter().skip(1).cloned());
+    let marks = vec!["?"; columns].join(", ");
+    conn.execute(&format!("{insert} ({marks})"), params_from_iter(values))?;
+    Ok(())
+}
+
+/// Whether the batch has no fate yet.
+fn is_open(conn: &Connection, stored: &StoredBatch) -> rusqlite::Result<bool> {
+    let Some(seqs) = stored.seqs() else { return Ok(false) };
+    Ok(fates::of(conn, seqs.first)?.is_none() && fates::of(conn, seqs.last)?.is_none())
+}
+
+/// In the file the row id stands outside the record, and a null in its place.
+fn with_rowid(record: Record) -> Vec<Value> {
+    let mut values = record.values;
+    if let Some(first) = values.first_mut() {
+        *first = Value::Integer(record.rowid);
+    }
+    values
+}
+
+fn sum_of(mut sum: Tally, other: Tally) -> Tally {
+    sum += other;
+    sum
+}
+
+fn less(from: Tally, other: Tally) -> Tally {
+    Tally::new(from.points.saturating_sub(other.points), from.bytes.saturating_sub(other.bytes))
+}
+
+fn remove_leftover(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

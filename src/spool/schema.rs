@@ -30,18 +30,26 @@ pub(super) const VERSION: u32 = STEPS.len() as u32;
 /// How long to wait for another program's lock. The only other programs are those that look in for a moment.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Looks whether this is a spool that we may write to, or a file with nothing in it: a crash in the middle of creating
-/// one leaves that.
+/// What a file turns out to be, looked at without changing it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Probed {
+    /// Nothing in it yet: also what a crash in the middle of creating it leaves.
+    Empty,
+    /// A spool of this version or an older one.
+    Spool,
+}
+
+/// Looks whether this is a spool that we may read and write.
 ///
 /// # Errors
 /// [`SpoolErrorKind::NewerSchema`], [`SpoolErrorKind::NotASpool`], or the file cannot be read.
-pub(super) fn probe(conn: &Connection, during: &str) -> Result<(), SpoolError> {
+pub(super) fn probe(conn: &Connection, during: &str) -> Result<Probed, SpoolError> {
     let number = |pragma: &str| conn.query_row(pragma, [], |row| row.get::<_, i64>(0)).during(during);
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
     let id = number("PRAGMA application_id")?;
     let version = number("PRAGMA user_version")?;
     if tables == 0 && id == 0 && version == 0 {
-        return Ok(());
+        return Ok(Probed::Empty);
     }
     if id != i64::from(APPLICATION_ID) {
         return Err(SpoolError::new(SpoolErrorKind::NotASpool, during));
@@ -49,7 +57,7 @@ pub(super) fn probe(conn: &Connection, during: &str) -> Result<(), SpoolError> {
     let found = u32::try_from(version).unwrap_or(0);
     match found {
         0 => Err(SpoolError::new(SpoolErrorKind::Damaged, during)),
-        1..=VERSION => Ok(()),
+        1..=VERSION => Ok(Probed::Spool),
         _ => Err(SpoolError::new(SpoolErrorKind::NewerSchema { found, known: VERSION }, during)),
     }
 }
@@ -100,6 +108,9 @@ pub(super) fn connect_to_write(path: &Path, sync: SyncMode) -> rusqlite::Result<
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     // A queue reads nothing twice: 2 MiB hold the inner pages of any spool.
     conn.pragma_update(None, "cache_size", -2_048)?;
+    // A commit is in memory anyway; spilled, its pages would be written to the log twice, and pages that a vacuum is
+    // about to cut off would be written at all, on a disk that may be full.
+    conn.pragma_update(None, "cache_spill", false)?;
     Ok(conn)
 }
 

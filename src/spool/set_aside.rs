@@ -15,7 +15,7 @@ use super::schema::{APPLICATION_ID, PAGE_BYTES};
 /// or the size of whole pages. Must be asked before the lock file is made.
 pub(super) fn looks_like_ours(paths: &Paths) -> io::Result<bool> {
     let len = paths::len(&paths.database);
-    if len % PAGE_BYTES == 0 || paths.lock().exists() || paths.wal().exists() {
+    if len.is_multiple_of(PAGE_BYTES) || paths.lock().exists() || paths.wal().exists() {
         return Ok(true);
     }
     let mut header = Vec::with_capacity(100);

@@ -114,13 +114,6 @@ impl Ledger {
         before.bytes = before.bytes.saturating_sub(tally.bytes);
         self.settle(to, tally);
     }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.accepted += other.accepted;
-        for (mine, theirs) in self.fates.iter_mut().zip(other.fates) {
-            *mine += theirs;
-        }
-    }
 }
 
 fn index(fate: Fate) -> usize {

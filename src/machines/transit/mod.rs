@@ -47,7 +47,6 @@ pub(crate) use held::{Holder, SealJob};
 pub(crate) use push::{PushRefusal, Pushed};
 pub(crate) use save::{Opened, ReadRequest};
 pub(crate) use send::{Lease, Leased};
-pub(crate) use snapshot::Snapshot;
 
 use self::books::Books;
 use self::held::Held;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::books::{SETTLED_ROWS_MAX, Unsaved};
 use super::held::{Content, Held};
 use super::{News, Transit};
+use crate::machines::later;
 use crate::machines::plan::{
     AttemptNote, CommitPlan, Committed, DirectFate, Evicted, Quarantined, ReadBatch, RowId, SettleRow,
     Withheld,
@@ -110,14 +111,9 @@ impl Transit {
         }
         let first =
             self.window.values().find(|held| held.is_volatile()).filter(|held| held.batch().is_some());
-        let aged = first.and_then(|held| held.oldest).map(|oldest| oldest + save_after(window));
+        let aged = first.and_then(|held| held.oldest).map(|oldest| later(oldest, save_after(window)));
         let append = aged.map(|at| self.append_not_before.map_or(at, |full| at.max(full)));
         [append, self.records_due_at()].into_iter().flatten().min()
-    }
-
-    /// Whether a transaction is under way or something still has to be recorded.
-    pub(crate) fn has_unsaved(&self) -> bool {
-        self.terms.loss_window.is_some() && (self.saving.is_some() || !self.books.unsaved.is_empty())
     }
 
     /// The transaction under way happened, and did this.
@@ -171,8 +167,7 @@ impl Transit {
     /// The batches whose rows have to be looked up when the spool has been opened anew.
     pub(crate) fn keys_to_find(&self) -> Vec<u64> {
         let saving = self.saving.iter().flat_map(|saving| saving.keys.iter().copied());
-        let stored = self.window.iter().filter(|(_, held)| !held.is_volatile()).map(|(_, held)| held.seqs.first);
-        saving.chain(stored).collect()
+        saving.chain(self.window.values().map(|held| held.seqs.first)).collect()
     }
 
     /// The spool was opened anew: after a panic, an I/O error, a repair. Whether the transaction under way happened is
@@ -259,7 +254,7 @@ impl Transit {
         let everything = self.must_spool(window);
         in_order
             .take_while(|(_, held)| {
-                let aged = held.oldest.is_some_and(|oldest| oldest + save_after(window) <= now);
+                let aged = held.oldest.is_some_and(|oldest| later(oldest, save_after(window)) <= now);
                 let asked = held.seqs.first <= self.commit_mark;
                 (everything || aged || asked) && held.batch().is_some()
             })
@@ -290,7 +285,7 @@ impl Transit {
         } else {
             SETTLED_LINGER.min(self.terms.ledger_interval)
         };
-        Some(since + wait)
+        Some(later(since, wait))
     }
 
     fn make_plan(&mut self, keys: Vec<u64>, stamp_last: Option<i64>) -> CommitPlan {
@@ -411,15 +406,13 @@ impl Transit {
         }
     }
 
-    /// After a reopening: a batch whose row is gone is stored afresh, one whose row is there has it.
+    /// After a reopening: a batch whose row is gone is stored afresh, one whose row is there has it. The file may
+    /// have been repaired from an earlier state, so nothing is taken for granted.
     fn match_rows(&mut self, find: &mut impl FnMut(u64) -> Option<RowId>) {
         let keys: Vec<u64> = self.window.keys().copied().collect();
         for key in keys {
             let Some(mut held) = self.remove(key) else { continue };
-            held.row = match held.row {
-                Some(_) => find(held.seqs.first),
-                None => None,
-            };
+            held.row = find(held.seqs.first);
             self.insert(key, held);
         }
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::held::Content;
 use super::{Held, SealJob, Transit};
+use crate::machines::later;
 use crate::machines::plan::{DirectFate, Quarantined};
 use crate::machines::queue::Segment;
 use crate::values::batch::{Batch, Codec};
@@ -33,7 +34,7 @@ impl Transit {
 
     /// When the oldest segment is due, if nothing else happens before.
     pub(crate) fn next_seal_at(&self) -> Option<Instant> {
-        self.queue.opened().filter(|_| self.has_seal_credit()).map(|opened| opened + self.linger())
+        self.queue.opened().filter(|_| self.has_seal_credit()).map(|opened| later(opened, self.linger()))
     }
 
     /// A body is made.
@@ -97,7 +98,7 @@ impl Transit {
         let first = self.queue.first()?;
         let due = self.queue.has_full_segment(self.terms.segment)
             || first <= self.seal_mark
-            || self.queue.opened().is_some_and(|opened| now >= opened + self.linger());
+            || self.queue.opened().is_some_and(|opened| now >= later(opened, self.linger()));
         if !due || !self.has_seal_credit() {
             return None;
         }

@@ -1,6 +1,9 @@
 //! The spool's promises, each by name, through the same calls the store makes.
 
+mod damage;
+mod disk;
 mod life;
+mod look;
 mod plans;
 
 use std::path::{Path, PathBuf};
@@ -12,10 +15,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::machines::plan::*;
-use crate::values::ledger::Backlog;
 use crate::values::batch::{Api, Batch, Codec, Destination, TimeSpan};
 use crate::values::config::{SpoolFull, SyncMode};
 use crate::values::fate::Fate;
+use crate::values::ledger::Backlog;
 use crate::values::precision::Precision;
 use crate::values::seq::SeqRange;
 

@@ -1,0 +1,253 @@
+//! Damaged files: set aside, salvaged, accounted for.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use super::*;
+use crate::values::fate::QuarantineReason;
+
+/// Forty batches, two of them delivered, one in quarantine, some in the log only. Returns the bodies still to be sent.
+fn filled(bench: &Bench) -> BTreeSet<Vec<u8>> {
+    let (mut life, _) = bench.open();
+    let bodies: Vec<_> = (0..40).map(|seed| noise(seed, 1_000 + seed as usize * 2_000)).collect();
+    for some in bodies[..30].chunks(3) {
+        life.append(&some.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    }
+    let rows = life.all();
+    life.settle(&rows[..2], Fate::Delivered);
+    life.settle(&rows[2..3], Fate::Quarantined(QuarantineReason::Refused));
+    let next = life.next;
+    drop(life);
+    let (mut life, _) = bench.open();
+    assert!(life.next > next);
+    for body in &bodies[30..] {
+        life.append(&[body]);
+    }
+    bodies.into_iter().skip(3).collect()
+}
+
+fn flip(path: &Path, offset: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[offset] ^= 0x10;
+    fs::write(path, bytes).unwrap();
+}
+
+/// Opens, checks that what is there is true and accounted for, and returns how many bodies were saved.
+fn check_salvaged(bench: &Bench, stored: &BTreeSet<Vec<u8>>) -> (usize, Opened) {
+    let (mut life, mut opened) = bench.open();
+    let mut rows = life.spool.read_after(None, usize::MAX, u64::MAX);
+    if let Err(error) = &rows {
+        assert_eq!(error.kind(), SpoolErrorKind::Damaged);
+        drop(life);
+        (life, opened) = bench.open();
+        rows = life.spool.read_after(None, usize::MAX, u64::MAX);
+    }
+    let mut saved = BTreeSet::new();
+    for row in rows.unwrap() {
+        if let Ok(batch) = row.batch {
+            assert!(stored.contains(&batch.body[..]), "a body that was never stored, or has its fate");
+            assert!(saved.insert(batch.body.to_vec()), "a body twice");
+        }
+    }
+    assert_eq!(opened.ledger.accepted().points, opened.ledger.settled_points() + opened.backlog.points);
+    life.append(&[b"new"]);
+    life.close();
+    let (_life, again) = bench.open();
+    assert_eq!(again.salvaged, None);
+    (saved.len(), opened)
+}
+
+#[test]
+fn a_wiped_header_costs_no_batch() {
+    let bench = Bench::new();
+    let stored = filled(&bench);
+    let log = fs::read(bench.beside("-wal")).unwrap();
+    let mut bytes = fs::read(bench.path()).unwrap();
+    bytes[..16_384].fill(0);
+    fs::write(bench.path(), &bytes).unwrap();
+    // The log still has the first page: take it away, so that the header is really gone.
+    fs::remove_file(bench.beside("-wal")).unwrap();
+    fs::remove_file(bench.beside("-shm")).unwrap();
+    let (saved, opened) = check_salvaged(&bench, &stored);
+    assert_eq!(saved, 27);
+    let report = opened.salvaged.unwrap();
+    assert_eq!(fs::read(&report.set_aside).unwrap(), bytes);
+    assert_eq!((report.batches, report.quarantine_batches, report.damaged_points), (27, 1, Some(0)));
+    assert_eq!(opened.ledger.of(Fate::Delivered).points, 20);
+    assert!(!log.is_empty() && !bench.beside(".damaged").exists());
+}
+
+#[test]
+fn the_log_is_salvaged_too() {
+    let bench = Bench::new();
+    let stored = filled(&bench);
+    let (life, first) = bench.open();
+    drop(life);
+    set_aside::mark(&paths::Paths::resolve(bench.path()).unwrap(), now()).unwrap();
+    let (saved, opened) = check_salvaged(&bench, &stored);
+    assert_eq!((saved, opened.ledger.of(Fate::Damaged).points), (37, 0));
+    assert_eq!(opened.tag, first.tag);
+    assert!(opened.seq_next >= first.seq_end);
+}
+
+#[test]
+fn a_log_that_was_never_copied_is_salvaged_from_its_frames() {
+    let bench = Bench::new();
+    let stored = filled(&bench);
+    assert!(paths::len(&bench.beside("-wal")) > 0);
+    set_aside::mark(&paths::Paths::resolve(bench.path()).unwrap(), now()).unwrap();
+    let (saved, opened) = check_salvaged(&bench, &stored);
+    assert_eq!((saved, opened.ledger.of(Fate::Damaged).points), (37, 0));
+    assert!(opened.salvaged.unwrap().set_aside.with_extension("").parent().is_some());
+}
+
+#[test]
+fn commits_behind_a_damaged_frame_of_the_log_are_not_dropped_in_silence() {
+    let bench = Bench::new();
+    let stored = filled(&bench);
+    for offset in [4_000, 40_000] {
+        flip(&bench.beside("-wal"), offset);
+    }
+    let (saved, opened) = check_salvaged(&bench, &stored);
+    assert!(opened.salvaged.is_some());
+    assert!(saved >= 35, "{saved}");
+    assert_eq!(opened.backlog.batches, saved as u64);
+}
+
+#[test]
+fn a_transaction_torn_by_a_power_cut_is_no_damage() {
+    let bench = Bench::new();
+    let stored = filled(&bench);
+    let end = paths::len(&bench.beside("-wal")) as usize;
+    // A frame within the last transaction did not reach the disk, its last one did.
+    flip(&bench.beside("-wal"), end - 2 * 16_408 + 9_000);
+    let (saved, opened) = check_salvaged(&bench, &stored);
+    assert_eq!((saved, opened.salvaged), (36, None));
+}
+
+#[test]
+fn the_log_of_a_database_that_is_gone_is_salvaged() {
+    for is_removed in [false, true] {
+        let bench = Bench::new();
+        let stored = filled(&bench);
+        match is_removed {
+            true => fs::remove_file(bench.path()).unwrap(),
+            false => fs::write(bench.path(), "").unwrap(),
+        }
+        let (saved, opened) = check_salvaged(&bench, &stored);
+        assert!(saved >= 9, "{saved}");
+        assert!(opened.salvaged.is_some());
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_counted_as_damaged() {
+    let bench = Bench::new();
+    let stored = filled(&bench);
+    let (life, _) = bench.open();
+    life.close();
+    // A leaf in the middle: the batches on it are lost, and only those.
+    let root: i64 = rusqlite::Connection::open(bench.path())
+        .unwrap()
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'batch'", [], |row| row.get(0))
+        .unwrap();
+    let mut bytes = fs::read(bench.path()).unwrap();
+    bytes[(root as usize - 1) * 16_384..root as usize * 16_384].fill(0);
+    fs::write(bench.path(), bytes).unwrap();
+    set_aside::mark(&paths::Paths::resolve(bench.path()).unwrap(), now()).unwrap();
+    let (saved, opened) = check_salvaged(&bench, &stored);
+    // The root was an inner page, so the leaves are found by looking at every page.
+    assert_eq!(saved, 37);
+    assert_eq!(opened.ledger.of(Fate::Damaged).points, 0);
+}
+
+#[test]
+fn a_damage_found_while_running_is_healed_by_the_next_open() {
+    let bench = Bench::new();
+    let stored = filled(&bench);
+    let (life, _) = bench.open();
+    life.close();
+    let root: i64 = rusqlite::Connection::open(bench.path())
+        .unwrap()
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'batch'", [], |row| row.get(0))
+        .unwrap();
+    let child = (root as usize - 1) * 16_384 + 12;
+    let bytes = fs::read(bench.path()).unwrap();
+    let cell = usize::from(u16::from_be_bytes([bytes[child], bytes[child + 1]]));
+    let leaf = u32::from_be_bytes(bytes[(root as usize - 1) * 16_384 + cell..][..4].try_into().unwrap());
+    let mut bytes = bytes;
+    bytes[(leaf as usize - 1) * 16_384..][..16].fill(0xff);
+    fs::write(bench.path(), bytes).unwrap();
+
+    let (mut life, _) = bench.open();
+    let error = life.spool.read_after(None, 100, u64::MAX).unwrap_err();
+    assert_eq!(error.kind(), SpoolErrorKind::Damaged);
+    assert!(error.is_retryable());
+    let plan = CommitPlan { number: life.number + 1, ..CommitPlan::default() };
+    assert_eq!(life.spool.commit(&plan, now()).unwrap_err().kind(), SpoolErrorKind::Damaged);
+    drop(life);
+    let (saved, opened) = check_salvaged(&bench, &stored);
+    let lost = 37 - saved as u64;
+    assert!((1..=8).contains(&lost), "{lost}");
+    assert_eq!(opened.ledger.of(Fate::Damaged).points, lost * 10);
+    assert_eq!(opened.salvaged.unwrap().damaged_points, Some(lost * 10));
+}
+
+#[test]
+fn a_false_counter_is_noticed() {
+    let bench = Bench::new();
+    let stored = filled(&bench);
+    let (life, _) = bench.open();
+    life.spool.conn.execute("UPDATE ledger SET points = points + 1 WHERE key = 'delivered'", []).unwrap();
+    drop(life);
+    let (saved, opened) = check_salvaged(&bench, &stored);
+    assert_eq!(saved, 37);
+    assert_eq!(opened.salvaged.unwrap().damaged_points, None);
+    assert_eq!(opened.ledger.accepted().points, 380);
+}
+
+#[test]
+fn any_crash_while_a_file_is_replaced_is_taken_up_by_the_next_open() {
+    for moved in 0..=3 {
+        let bench = Bench::new();
+        let stored = filled(&bench);
+        let paths = paths::Paths::resolve(bench.path()).unwrap();
+        set_aside::mark(&paths, now()).unwrap();
+        let suffix = fs::read_to_string(bench.beside(".damaged")).unwrap();
+        for part in ["-shm", "-wal", ""].iter().take(moved) {
+            fs::rename(bench.beside(part), bench.beside(&format!("{suffix}{part}"))).unwrap();
+        }
+        fs::write(bench.beside(".salvage"), "half").unwrap();
+        assert_eq!(check_salvaged(&bench, &stored).0, 37, "{moved}");
+    }
+}
+
+#[test]
+fn it_always_starts_whatever_bit_is_flipped_or_page_is_gone() {
+    let bench = Bench::new();
+    let stored = filled(&bench);
+    let database = fs::read(bench.path()).unwrap();
+    let log = fs::read(bench.beside("-wal")).unwrap();
+    let mut random = fastrand::Rng::with_seed(4);
+    let rounds = if std::env::var_os("RUN_SLOW_TESTS").is_some() { 1_000 } else { 60 };
+    let mut lost = 0;
+    for round in 0..rounds {
+        let bench = Bench::new();
+        fs::write(bench.path(), &database).unwrap();
+        fs::write(bench.beside("-wal"), &log).unwrap();
+        fs::write(bench.beside(".lock"), "").unwrap();
+        let victim = if random.bool() { bench.path().to_owned() } else { bench.beside("-wal") };
+        let mut bytes = fs::read(&victim).unwrap();
+        let at = random.usize(..bytes.len());
+        match round % 5 {
+            0 | 1 => bytes[at] ^= 1 << random.u8(..8),
+            2 => bytes.truncate(at),
+            3 => bytes[at / 16_384 * 16_384..].iter_mut().take(16_384).for_each(|byte| *byte = 0),
+            _ => bytes.extend(noise(round, at % 50_000)),
+        }
+        fs::write(&victim, bytes).unwrap();
+        let (saved, _) = check_salvaged(&bench, &stored);
+        lost += stored.len() - saved;
+    }
+    println!("{lost} batches of {} were not read back", stored.len() * rounds as usize);
+}
