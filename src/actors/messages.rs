@@ -115,7 +115,7 @@ impl Handler<Push> for Database {
     fn handle(&mut self, Push(point): Push, _: &mut Self::Context) {
         let encode =
             |out: &mut Vec<u8>, stamp: &dyn Fn() -> i64| self.shared.encoder.encode(&point, stamp, out);
-        if let Err(error) = self.shared.push_with(&self.shared.destination, encode) {
+        if let Err(error) = self.shared.push_with(&self.shared.destination, Room::ByPolicy, encode) {
             tracing::warn!(database = &*self.shared.name, %error, "point refused");
         }
     }

@@ -51,51 +51,47 @@ thread_local! {
 
 impl Shared {
     /// Encodes one point with `encode` and appends it.
+    #[inline]
     pub(crate) fn push_with(
         &self,
         destination: &Arc<Destination>,
+        room: Room,
         encode: impl FnOnce(&mut Vec<u8>, &dyn Fn() -> i64) -> Result<Encoded, PointError>,
     ) -> Result<Seq, PushReason> {
         with_scratch(|scratch| {
-            let timestamp = self.encode_into(&mut scratch.bytes, encode)?;
+            let timestamp = self.encode_after(&mut scratch.bytes, 0, encode)?;
             let line = EncodedLine { bytes: &scratch.bytes, timestamp };
-            let pushed = self.with(|transit| transit.push(line, destination, Instant::now));
+            let pushed = match room {
+                Room::ByPolicy => self.with(|transit| transit.push(line, destination, Instant::now)),
+                Room::Blocking => self.push_blocking(line, destination),
+            };
             self.finish_push(pushed)
         })
     }
 
-    /// Encodes one point with `encode` and returns its line, for a push that may have to wait.
-    pub(crate) fn encode_line(
+    /// Encodes one point with `encode` and appends it as soon as there is room for it.
+    pub(crate) async fn push_when_room(
         &self,
-        encode: impl FnOnce(&mut Vec<u8>, &dyn Fn() -> i64) -> Result<Encoded, PointError>,
-    ) -> Result<(Vec<u8>, i64), PushReason> {
-        let mut bytes = Vec::new();
-        let timestamp = self.encode_into(&mut bytes, encode)?;
-        Ok((bytes, timestamp))
-    }
-
-    /// Appends an encoded line as soon as there is room for it.
-    pub(crate) async fn push_line_when_room(
-        &self,
-        bytes: &[u8],
-        timestamp: i64,
         destination: &Arc<Destination>,
+        encode: impl FnOnce(&mut Vec<u8>, &dyn Fn() -> i64) -> Result<Encoded, PointError>,
     ) -> Result<Seq, PushReason> {
-        let line = EncodedLine { bytes, timestamp };
+        let mut bytes = Vec::new();
+        let timestamp = self.encode_after(&mut bytes, 0, encode)?;
+        let line = EncodedLine { bytes: &bytes, timestamp };
         let pushed = self.wait_until(|transit| try_push(transit, line, destination)).await;
         self.finish_push(pushed)
     }
 
-    /// As [`Self::push_line_when_room`], blocking the thread.
-    pub(crate) fn push_line_blocking(
+    fn push_blocking(
         &self,
-        bytes: &[u8],
-        timestamp: i64,
+        line: EncodedLine<'_>,
         destination: &Arc<Destination>,
-    ) -> Result<Seq, PushReason> {
-        let line = EncodedLine { bytes, timestamp };
-        let pushed = self.block_until(|transit| try_push(transit, line, destination));
-        self.finish_push(pushed)
+    ) -> Result<Pushed, PushRefusal> {
+        // Without room what can make some is woken first: a thread that sleeps wakes nobody.
+        self.with(|transit| try_push(transit, line, destination)).unwrap_or_else(|| {
+            self.batcher.ring();
+            self.block_until(|transit| try_push(transit, line, destination))
+        })
     }
 
     /// Checks raw lines and appends those that pass.
@@ -154,14 +150,6 @@ impl Shared {
         report
     }
 
-    fn encode_into(
-        &self,
-        out: &mut Vec<u8>,
-        encode: impl FnOnce(&mut Vec<u8>, &dyn Fn() -> i64) -> Result<Encoded, PointError>,
-    ) -> Result<i64, PushReason> {
-        self.encode_after(out, 0, encode)
-    }
-
     /// Encodes one line behind `start`, and refuses it if it asked for a stamp that may not be given.
     fn encode_after(
         &self,
@@ -217,7 +205,7 @@ impl Shared {
             }
             if let Appended::WaitAt(at) = appended {
                 let Some(line) = scratch.line(at) else { break };
-                let pushed = self.block_until(|transit| try_push(transit, line, destination));
+                let pushed = self.push_blocking(line, destination);
                 wake |= self.note(pushed, scratch.lines[at].index, report);
                 next = at + 1;
                 if std::mem::take(&mut wake) {

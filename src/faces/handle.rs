@@ -17,10 +17,9 @@ use crate::actors::supervisor::SupervisorHandle;
 use crate::machines::waiters::Until;
 use crate::values::batch::Destination;
 use crate::values::config::{Config, ConfigError};
-use crate::values::error::{CallError, PushError, PushReason, PushReport};
+use crate::values::error::{CallError, PushError, PushReport};
 use crate::values::fate::Standing;
 use crate::values::health::{Health, Stats};
-use crate::values::line_protocol::encoder::Encoded;
 use crate::values::line_protocol::problem::PointError;
 use crate::values::line_protocol::series::{Series, Values};
 use crate::values::point::{Point, PointRef};
@@ -92,8 +91,9 @@ impl DatabaseHandle {
     /// The point cannot be written, is refused by a full queue, or the database is stopped. The point comes back.
     pub fn push(&self, point: Point) -> Result<Seq, PushError<Point>> {
         let shared = self.shared();
-        let pushed =
-            shared.push_with(&shared.destination, |out, stamp| shared.encoder.encode(&point, stamp, out));
+        let pushed = shared.push_with(&shared.destination, Room::ByPolicy, |out, stamp| {
+            shared.encoder.encode(&point, stamp, out)
+        });
         pushed.map_err(|reason| PushError { rejected: point, reason })
     }
 
@@ -104,7 +104,9 @@ impl DatabaseHandle {
     pub fn push_ref(&self, point: &PointRef<'_>) -> Result<Seq, PushError<()>> {
         let shared = self.shared();
         shared
-            .push_with(&shared.destination, |out, stamp| shared.encoder.encode_ref(point, stamp, out))
+            .push_with(&shared.destination, Room::ByPolicy, |out, stamp| {
+                shared.encoder.encode_ref(point, stamp, out)
+            })
             .map_err(|reason| PushError { rejected: (), reason })
     }
 
@@ -115,7 +117,9 @@ impl DatabaseHandle {
     /// As for [`push`](Self::push).
     pub fn push_to(&self, destination: &PushDestination, point: Point) -> Result<Seq, PushError<Point>> {
         let shared = self.shared();
-        let pushed = shared.push_with(&destination.0, |out, stamp| shared.encoder.encode(&point, stamp, out));
+        let pushed = shared.push_with(&destination.0, Room::ByPolicy, |out, stamp| {
+            shared.encoder.encode(&point, stamp, out)
+        });
         pushed.map_err(|reason| PushError { rejected: point, reason })
     }
 
@@ -161,10 +165,9 @@ impl DatabaseHandle {
     /// Dropped before it is ready, it has pushed nothing.
     pub async fn push_wait(&self, point: Point) -> Result<Seq, PushError<Point>> {
         let shared = self.shared();
-        let pushed = match self.encode_line(&point) {
-            Ok((line, timestamp)) => shared.push_line_when_room(&line, timestamp, &shared.destination).await,
-            Err(reason) => Err(reason),
-        };
+        let pushed = shared
+            .push_when_room(&shared.destination, |out, stamp| shared.encoder.encode(&point, stamp, out))
+            .await;
         pushed.map_err(|reason| PushError { rejected: point, reason })
     }
 
@@ -174,9 +177,9 @@ impl DatabaseHandle {
     /// As for [`push_wait`](Self::push_wait).
     pub fn blocking_push(&self, point: Point) -> Result<Seq, PushError<Point>> {
         let shared = self.shared();
-        let pushed = self
-            .encode_line(&point)
-            .and_then(|(line, timestamp)| shared.push_line_blocking(&line, timestamp, &shared.destination));
+        let pushed = shared.push_with(&shared.destination, Room::Blocking, |out, stamp| {
+            shared.encoder.encode(&point, stamp, out)
+        });
         pushed.map_err(|reason| PushError { rejected: point, reason })
     }
 
@@ -303,13 +306,6 @@ impl DatabaseHandle {
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    fn encode_line(&self, point: &Point) -> Result<(Vec<u8>, i64), PushReason> {
-        let encode = |out: &mut Vec<u8>, stamp: &dyn Fn() -> i64| -> Result<Encoded, PointError> {
-            self.shared().encoder.encode(point, stamp, out)
-        };
-        self.shared().encode_line(encode)
     }
 
     /// Sends a call, and says in the field's words what a closed mailbox means.

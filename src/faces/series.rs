@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::handle::DatabaseHandle;
+use crate::actors::push::Room;
 use crate::values::error::PushError;
 use crate::values::line_protocol::series::{PreparedSeries, Values};
 use crate::values::precision::Timestamp;
@@ -27,7 +28,7 @@ impl<V: Values> SeriesPusher<V> {
     /// # Errors
     /// As for [`DatabaseHandle::push`].
     pub fn push(&self, values: V::Of<'_>) -> Result<Seq, PushError<()>> {
-        self.push_values(values, None)
+        self.push_values(values, None, Room::ByPolicy)
     }
 
     /// Pushes one point of the series with this timestamp.
@@ -35,13 +36,29 @@ impl<V: Values> SeriesPusher<V> {
     /// # Errors
     /// As for [`DatabaseHandle::push`].
     pub fn push_at(&self, timestamp: impl Into<Timestamp>, values: V::Of<'_>) -> Result<Seq, PushError<()>> {
-        self.push_values(values, Some(timestamp.into()))
+        self.push_values(values, Some(timestamp.into()), Room::ByPolicy)
     }
 
-    fn push_values(&self, values: V::Of<'_>, timestamp: Option<Timestamp>) -> Result<Seq, PushError<()>> {
+    /// As [`push`](Self::push), but waits for room, blocking the thread, whatever the policy. Not for the thread of an
+    /// arbiter.
+    ///
+    /// # Errors
+    /// As for [`DatabaseHandle::blocking_push`].
+    pub fn blocking_push(&self, values: V::Of<'_>) -> Result<Seq, PushError<()>> {
+        self.push_values(values, None, Room::Blocking)
+    }
+
+    fn push_values(
+        &self,
+        values: V::Of<'_>,
+        timestamp: Option<Timestamp>,
+        room: Room,
+    ) -> Result<Seq, PushError<()>> {
         let shared = self.database.shared();
         shared
-            .push_with(&shared.destination, |out, stamp| self.series.encode(values, timestamp, stamp, out))
+            .push_with(&shared.destination, room, |out, stamp| {
+                self.series.encode(values, timestamp, stamp, out)
+            })
             .map_err(|reason| PushError { rejected: (), reason })
     }
 }
