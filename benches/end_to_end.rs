@@ -33,8 +33,13 @@ fn main() {
         end_to_end(&Setting { points: 10_000, ..Setting::durable(true, 1) }, true);
         return;
     }
+    let rounds = arguments
+        .iter()
+        .find_map(|argument| argument.strip_prefix("--rounds="))
+        .map_or(ROUNDS, |rounds| rounds.parse().expect("a number of rounds"));
+    let only = arguments.iter().find_map(|argument| argument.strip_prefix("--only=")).unwrap_or_default();
     let verify = arguments.iter().any(|argument| argument == "--verify");
-    let settings = [
+    let settings: Vec<_> = [
         ("push, 1 producer", None, Setting::push_only(1)),
         ("push, 2 producers", None, Setting::push_only(2)),
         ("end to end, durable, gzip, 1 producer", Some(true), Setting::durable(true, 1)),
@@ -43,10 +48,13 @@ fn main() {
         ("end to end, durable, plain, 2 producers", Some(false), Setting::durable(false, 2)),
         ("end to end, 1 s window, gzip, 1 producer", Some(true), Setting::windowed(true, 1)),
         ("end to end, 1 s window, plain, 1 producer", Some(false), Setting::windowed(false, 1)),
-    ];
+    ]
+    .into_iter()
+    .filter(|(name, ..)| name.contains(only))
+    .collect();
     let mut yards = Vec::new();
     let mut results: Vec<Vec<Outcome>> = vec![Vec::new(); settings.len()];
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         yards.push(yardsticks());
         for (outcomes, (_, _, setting)) in results.iter_mut().zip(&settings) {
             outcomes.push(end_to_end(setting, verify));
@@ -55,7 +63,7 @@ fn main() {
     let memcpy = median(yards.iter().map(|yard| yard.memcpy_ns));
     let deflate = median(yards.iter().map(|yard| yard.deflate_ns));
     let encode = median(yards.iter().map(|yard| yard.encode_ns));
-    println!("{} bytes a line; median of {ROUNDS} rounds", yards[0].line_bytes);
+    println!("{} bytes a line; median of {rounds} rounds", yards[0].line_bytes);
     println!(
         "memcpy of a line {memcpy:.1} ns, encode (prepared series) {encode:.1} ns, deflate of a line {deflate:.1} ns"
     );

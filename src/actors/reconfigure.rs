@@ -6,7 +6,7 @@ use crate::values::config::{Config, ConfigError};
 /// Checks a new configuration, by itself and against the one it replaces.
 pub(crate) fn check_change(old: &Config, new: &Config) -> Result<(), ConfigError> {
     new.check()?;
-    HttpV1::new(&new.http)?;
+    HttpV1::check(&new.http)?;
     let fixed = |setting, same: bool| {
         let reason = "cannot change while the database runs";
         if same { Ok(()) } else { Err(ConfigError::new(setting, reason)) }

@@ -39,6 +39,10 @@ pub(super) async fn stop(
     shared.with(|transit| transit.stop());
     shared.wake_the_waiting();
     let reserve = (deadline / CLOSING).min(CLOSING_MAX);
+    if !shared.health().ok {
+        // The server may not come back in time: what is only in memory goes to the disk first.
+        shared.with(|transit| transit.commit_up_to(transit.last_seq()));
+    }
     let drained = drain(&shared, deadline - reserve).await;
     if !drained {
         // What could not be sent is put on disk: the part of the time that is kept for closing is also for that.

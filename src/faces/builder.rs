@@ -178,7 +178,7 @@ impl DatabaseBuilder {
     pub fn start(self) -> Result<DatabaseHandle, StartError> {
         let config = self.config;
         config.check()?;
-        HttpV1::new(&config.http)?;
+        HttpV1::check(&config.http)?;
         let encoder = Encoder::new(config.precision, &config.lines)?;
         let options = config.spool.as_ref().map(spool_options);
         let opened = options.as_ref().map(|options| Spool::open(options, SystemTime::now())).transpose()?;

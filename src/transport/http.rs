@@ -36,12 +36,17 @@ impl HttpV1 {
     pub(crate) fn new(config: &HttpConfig) -> Result<Self, ConfigError> {
         let write_url = write_url(&config.url)?;
         install_crypto_provider();
+        let mut client = Client::builder();
+        if write_url.scheme() == "http" {
+            // Loading the system's root certificates takes tens of milliseconds, for nothing here.
+            client = client.tls_certs_only([]);
+        }
         let mut headers = HeaderMap::new();
         headers.insert(
             USER_AGENT,
             HeaderValue::from_static(concat!("influx-spool/", env!("CARGO_PKG_VERSION"))),
         );
-        let client = Client::builder()
+        let client = client
             .default_headers(headers)
             .connect_timeout(config.connect_timeout)
             .pool_idle_timeout(IDLE_MAX)
@@ -53,6 +58,14 @@ impl HttpV1 {
             .build()
             .map_err(|error| ConfigError::new("http", words_of(&error)))?;
         Ok(Self { client, write_url, auth: config.auth.clone(), timeout: config.timeout })
+    }
+
+    /// Checks what can be checked without making a client.
+    ///
+    /// # Errors
+    /// The URL cannot be used.
+    pub(crate) fn check(config: &HttpConfig) -> Result<(), ConfigError> {
+        write_url(&config.url).map(drop)
     }
 
     fn url_for(&self, destination: &Destination) -> Url {

@@ -13,7 +13,7 @@ pub enum Fate {
     Unconfirmed,
     /// The point is kept in the spool's quarantine, with the reason, and can be replayed.
     Quarantined(QuarantineReason),
-    /// The point was given up for good: pushed out of a full quarantine.
+    /// The point was given up for good: pushed out of a full quarantine, or set aside where there is no spool.
     Rejected,
     /// The point was dropped to make room for newer ones.
     Shed(ShedReason),

@@ -65,7 +65,7 @@ impl Transit {
             Content::Body(batch) => Some(batch.clone()),
             _ => job(key, &held, Codec::Identity, wall_ms).run().ok(),
         };
-        let fate = Fate::Quarantined(QuarantineReason::Panicked);
+        let fate = self.set_aside_fate(QuarantineReason::Panicked);
         self.note_fate(held.seqs, held.tally(), fate);
         let quarantine =
             batch.map(|batch| Quarantined { batch, status: None, words: Some(words.to_owned()) });

@@ -151,12 +151,18 @@ impl Transit {
         self.news.push(News::Quarantined { seqs, reason, status, words: words.to_owned() });
     }
 
+    /// What being set aside means: without a spool there is no quarantine, and the points are given up.
+    pub(super) const fn set_aside_fate(&self, reason: QuarantineReason) -> Fate {
+        if self.terms.loss_window.is_some() { Fate::Quarantined(reason) } else { Fate::Rejected }
+    }
+
     fn quarantine(&mut self, key: u64, reason: QuarantineReason, refusal: Refusal, now: Instant) {
         let Some(held) = self.window.get(&key) else { return };
         let status = (refusal.status != 0).then_some(refusal.status);
         let seqs = held.seqs;
         self.tell_quarantined(seqs, reason, status, &refusal.words);
-        self.settle(key, Fate::Quarantined(reason), status, Some(refusal.words), now);
+        let fate = self.set_aside_fate(reason);
+        self.settle(key, fate, status, Some(refusal.words), now);
     }
 
     fn give_back(&mut self, key: u64, trouble: &Trouble) {
