@@ -217,7 +217,7 @@ fn yardsticks() -> Yards {
     let mut lines = Vec::new();
     let mut ends = Vec::new();
     let encode = |lines: &mut Vec<u8>, n: usize| {
-        let values = (n as f64 * 0.001, n as i64, n % 2 == 0, "running");
+        let values = (n as f64 * 0.001, n as i64, n.is_multiple_of(2), "running");
         let stamp = || 1_795_000_000_000_000_000 + n as i64 * 1_037;
         hosts[n % hosts.len()].encode(values, None, stamp, lines).expect("a line");
     };

@@ -1,5 +1,7 @@
 //! A database from outside: what an application sees of it.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::time::Duration;

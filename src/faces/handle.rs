@@ -66,6 +66,7 @@ pub(super) struct WeakHandle(Weak<Running>);
 #[derive(Clone, Debug)]
 pub struct PushDestination(Arc<Destination>);
 
+#[expect(clippy::result_large_err, reason = "a push that fails hands the point back, whole")]
 impl DatabaseHandle {
     pub(super) fn new(shared: Arc<Shared>, address: Addr<Database>, root: SupervisorHandle) -> Self {
         Self(Arc::new(Running { shared, address, root }))

@@ -1,5 +1,5 @@
 //! What several tests share. Each test compiles it for itself and need not use all of it.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 pub mod cases;
 pub mod influxd;

@@ -34,6 +34,7 @@ const QUEUE_FULL: Fate = Fate::Shed(ShedReason::QueueFull);
 
 impl Transit {
     /// Accepts one encoded point. `now` is asked only when a segment is opened or a point is lost.
+    #[inline]
     pub(crate) fn push(
         &mut self,
         line: EncodedLine<'_>,
@@ -41,10 +42,13 @@ impl Transit {
         now: impl Fn() -> Instant,
     ) -> Result<Pushed, PushRefusal> {
         let size = line.bytes.len() as u64;
-        if !self.stopped && !self.has_room(size) && !self.make_room(size, &now)? {
+        if self.stopped {
+            return Err(PushRefusal::Stopped);
+        }
+        if !self.has_room(size) && !self.make_room(size, &now)? {
             return Ok(self.accept_and_shed(size, &now));
         }
-        self.push_if_room(line, destination, now)
+        Ok(self.append(line, destination, now))
     }
 
     /// Accepts one encoded point if that pushes no other out; otherwise it is refused, whatever the policy.
@@ -65,11 +69,7 @@ impl Transit {
         if !self.has_room(size) {
             return Err(PushRefusal::Full);
         }
-        let number = self.next_seq;
-        self.next_seq += 1;
-        self.books.accept(Tally::new(1, size));
-        let milestone = self.queue.append(number, line, destination, self.terms.segment, now);
-        Ok(Pushed { number, wake: milestone != Milestone::None })
+        Ok(self.append(line, destination, now))
     }
 
     /// Counts a point that was refused before it came here.
@@ -84,7 +84,22 @@ impl Transit {
             && queued.bytes + self.volatile.bytes + size <= self.terms.bytes_max
     }
 
+    #[inline]
+    fn append(
+        &mut self,
+        line: EncodedLine<'_>,
+        to: &Arc<Destination>,
+        now: impl FnOnce() -> Instant,
+    ) -> Pushed {
+        let number = self.next_seq;
+        self.next_seq += 1;
+        self.books.accept(Tally::new(1, line.bytes.len() as u64));
+        let milestone = self.queue.append(number, line, to, self.terms.segment, now);
+        Pushed { number, wake: milestone != Milestone::None }
+    }
+
     /// Makes room for a new point, or says that it is the new point that goes.
+    #[cold]
     fn make_room(&mut self, size: u64, now: &impl Fn() -> Instant) -> Result<bool, PushRefusal> {
         if size > self.terms.bytes_max {
             return Err(PushRefusal::TooLarge);

@@ -95,7 +95,7 @@ impl Transit {
         }
         let keys = self.due_appends(window, now);
         let records_due = self.records_due_at().is_some_and(|at| at <= now);
-        if keys.is_empty() && !force && !(records_due && !self.books.unsaved.is_empty()) {
+        if keys.is_empty() && !force && !records_due {
             return None;
         }
         let plan = self.make_plan(keys, stamp_last);

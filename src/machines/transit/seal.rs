@@ -9,7 +9,7 @@ use crate::machines::later;
 use crate::machines::plan::{DirectFate, Quarantined};
 use crate::machines::queue::Segment;
 use crate::values::batch::{Batch, Codec};
-use crate::values::fate::{Fate, QuarantineReason};
+use crate::values::fate::QuarantineReason;
 
 /// How many sealed batches may wait in memory for a sender or for the disk. Two are compressed while one is stored and
 /// one is sent; the rest evens out a slow moment. What does not fit waits in the queue, where it can slide exactly.

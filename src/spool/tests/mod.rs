@@ -61,7 +61,7 @@ pub(super) fn done(read: &ReadBatch, fate: Fate) -> SettleRow {
 
 /// A spool in a folder of its own.
 pub(super) struct Bench {
-    pub(super) folder: TempDir,
+    _folder: TempDir,
     pub(super) options: SpoolOptions,
 }
 
@@ -70,7 +70,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let mut options = SpoolOptions::new(folder.path().join("plant.db"));
         options.free_reserve_bytes = 0;
-        Self { folder, options }
+        Self { _folder: folder, options }
     }
 
     pub(super) fn path(&self) -> &Path {
