@@ -12,12 +12,12 @@
 //! Points do not pass through it, except as a [`Push`](super::messages::Push) message. What it does itself is to
 //! answer calls, to speak of losses now and then, and to stop everything in order.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use actix::fut::WrapFuture;
-use actix::{Actor, ActorFutureExt, ArbiterHandle, AsyncContext, Handler};
+use actix::{Actor, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Handler};
 
 use super::batcher::Batcher;
 use super::child::ChildSpec;
@@ -25,7 +25,7 @@ use super::context::PriorityContext;
 use super::sender::HttpSender;
 use super::shared::{Shared, Wake};
 use super::store::Store;
-use super::supervisor::{StopReason, Supervisor, SupervisorEvent, SupervisorHandle};
+use super::supervisor::{StopReason, Supervisor, SupervisorEvent};
 use crate::machines::policy::{Exit, Restart, Strategy, WhenExceeded};
 use crate::values::fate::{Fate, ShedReason};
 use crate::values::health::Event;
@@ -33,6 +33,9 @@ use crate::values::ledger::Ledger;
 
 /// Losses are spoken of at most this often.
 const LOSSES_TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// And refusals, too.
+const REFUSED_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// How often a degraded database is tried again.
 const DEGRADED_RETRY: Duration = Duration::from_secs(60);
@@ -47,39 +50,30 @@ const CLEAR_AWAY: Duration = Duration::from_secs(1);
 /// [`Await`](crate::Await), [`Reconfigure`](crate::Reconfigure) and [`Stop`](crate::Stop) as calls.
 pub struct Database {
     pub(super) shared: Arc<Shared>,
-    children: Children,
     lost_before: u64,
     telling: bool,
+    /// Points that came as messages and were refused since that was last told, and when it was.
+    refused: u64,
+    refused_told: Option<Instant>,
 }
 
-/// The supervisor of the children. It outlives the database, so that the next one finds and stops it.
-pub(super) type Children = Arc<Mutex<Option<SupervisorHandle>>>;
-
 /// Starts a database on an arbiter, under a supervisor of its own.
-pub(crate) fn start(
-    shared: &Arc<Shared>,
-    arbiter: &ArbiterHandle,
-) -> (actix::Addr<Database>, SupervisorHandle) {
+pub(crate) fn start(shared: &Arc<Shared>, arbiter: &ArbiterHandle) -> Addr<Database> {
     let (told, built) = (Arc::clone(shared), Arc::clone(shared));
-    let children = Children::default();
     let mut root = Supervisor::builder(format!("{}/root", shared.name))
         .when_exceeded(WhenExceeded::RetryEvery(DEGRADED_RETRY))
         .on_event(move |event| root_event(&told, event));
-    let spec = ChildSpec::new("database", move |_| Database::new(Arc::clone(&built), Arc::clone(&children)))
+    let spec = ChildSpec::new("database", move |_| Database::new(Arc::clone(&built)))
         .restart(Restart::Transient)
         .shutdown(CLEAR_AWAY);
     let address = root.child(spec);
-    (address, root.start_in(arbiter))
+    shared.tree().root = Some(root.start_in(arbiter));
+    address
 }
 
 impl Database {
-    const fn new(shared: Arc<Shared>, children: Children) -> Self {
-        Self { shared, children, lost_before: 0, telling: false }
-    }
-
-    /// The supervisor of the children, if they have been started.
-    pub(super) fn children(&self) -> Option<SupervisorHandle> {
-        self.children.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, lost_before: 0, telling: false, refused: 0, refused_told: None }
     }
 
     fn start_children(&self, ctx: &mut PriorityContext<Self>) {
@@ -102,7 +96,7 @@ impl Database {
             bell.connect(Some(supervisor.child(spec).recipient()));
         }
         let handle = supervisor.start();
-        *self.children.lock().unwrap_or_else(PoisonError::into_inner) = Some(handle.clone());
+        self.shared.tree().children = Some(handle.clone());
         let ended = async move { handle.wait().await }.into_actor(self);
         ctx.spawn(ended.map(|stopped, this, _| this.children_ended(&stopped.reason)));
     }
@@ -113,6 +107,16 @@ impl Database {
             && !self.shared.with(|t| t.is_stopped())
         {
             std::panic::resume_unwind(Box::new("its children died too often"));
+        }
+    }
+
+    /// Speaks of points that came as messages and were refused: nobody else hears of it.
+    pub(super) fn tell_refused(&mut self, points: u64, error: &dyn std::fmt::Display) {
+        self.refused += points;
+        if self.refused_told.is_none_or(|told| told.elapsed() >= REFUSED_TOLD_EVERY) {
+            let points = std::mem::take(&mut self.refused);
+            tracing::warn!(database = &*self.shared.name, points, %error, "points refused");
+            self.refused_told = Some(Instant::now());
         }
     }
 
@@ -146,7 +150,7 @@ impl Actor for Database {
         crate::failpoint::failpoint!("database::started");
         self.lost_before = lost_points(&self.shared.stats().ledger);
         self.shared.database.connect(Some(ctx.address().recipient()));
-        let left_over = self.children.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let left_over = self.shared.tree().children.take();
         match left_over {
             None => self.start_children(ctx),
             Some(left_over) => {

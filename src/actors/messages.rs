@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{AtomicResponse, Handler, Message, ResponseFuture, WrapFuture};
+use actix::{Handler, Message, ResponseFuture};
 use serde::Serialize;
 
 use super::context::PriorityContext;
@@ -116,7 +116,7 @@ impl Handler<Push> for Database {
         let encode =
             |out: &mut Vec<u8>, stamp: &dyn Fn() -> i64| self.shared.encoder.encode(&point, stamp, out);
         if let Err(error) = self.shared.push_with(&self.shared.destination, Room::ByPolicy, encode) {
-            tracing::warn!(database = &*self.shared.name, %error, "point refused");
+            self.tell_refused(1, &error);
         }
     }
 }
@@ -127,8 +127,7 @@ impl Handler<PushLines> for Database {
     fn handle(&mut self, PushLines(text): PushLines, _: &mut Self::Context) {
         let report = self.shared.push_text(text.as_bytes(), &self.shared.destination, Room::ByPolicy);
         if let Some(first) = report.refused.first() {
-            let refused = report.refused.len();
-            tracing::warn!(database = &*self.shared.name, refused, error = %first.reason, "lines refused");
+            self.tell_refused(report.refused.len() as u64, &first.reason);
         }
     }
 }
@@ -231,15 +230,12 @@ impl Handler<Reconfigure> for Database {
 }
 
 impl Handler<Stop> for Database {
-    type Result = AtomicResponse<Self, Result<StopReport, CallError>>;
+    type Result = ResponseFuture<Result<StopReport, CallError>>;
 
     fn handle(&mut self, stop: Stop, _: &mut PriorityContext<Self>) -> Self::Result {
-        let stopping = stop::stop(Arc::clone(&self.shared), self.children(), stop.deadline);
-        let stopping = stopping.into_actor(self);
-        AtomicResponse::new(Box::pin(actix::fut::ActorFutureExt::map(stopping, |report, _, ctx| {
-            actix::ActorContext::stop(ctx);
-            Ok(report)
-        })))
+        // Not as a future of this actor, which is stopped on the way.
+        let report = actix_rt::spawn(stop::stop(Arc::clone(&self.shared), stop.deadline));
+        Box::pin(async move { report.await.map_err(|_| CallError::Panicked)? })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where a point stands: now, at a later stage, or in an earlier life.
 
+use std::sync::Arc;
+
 use tokio::sync::oneshot;
 
 use super::shared::{Shared, SpoolSlot};
@@ -7,7 +9,6 @@ use crate::machines::waiters::Until;
 use crate::values::error::CallError;
 use crate::values::fate::Standing;
 use crate::values::seq::Seq;
-use std::sync::Arc;
 
 impl Shared {
     /// Waits until a point has reached a stage, and says where it stands then.
@@ -26,9 +27,9 @@ impl Shared {
             }
             match transit.standing(number) {
                 Some(standing) if reached(standing, until) => Found::At(standing),
-                None if !transit.may_hold(number) => Found::Elsewhere,
-                _ if transit.is_dismissed() => Found::Dismissed,
-                _ => Found::Waiting(transit.wait_for(number, until)),
+                Some(_) if transit.is_dismissed() => Found::Dismissed,
+                Some(_) => Found::Waiting(transit.wait_for(number, until)),
+                None => Found::Elsewhere,
             }
         });
         match found {
@@ -42,6 +43,9 @@ impl Shared {
 
     /// Asks the file about a number that memory does not know: one of an earlier life, or one of the backlog.
     async fn ask_spool(self: &Arc<Self>, number: u64, until: Until) -> Result<Standing, CallError> {
+        if self.spool_options.is_none() {
+            return Ok(Standing::Lost);
+        }
         let (answer, answered) = oneshot::channel();
         let shared = Arc::clone(self);
         // On the spool's own lane nothing else has the spool in hand.
@@ -57,12 +61,17 @@ impl Shared {
         match answered.await {
             Ok(Some(Ok(Some(standing)))) if reached(standing, until) => Ok(standing),
             Ok(Some(Ok(Some(_)))) => {
-                // It lies in the backlog, and will be read back and settled.
-                let answer = self.with(|transit| transit.wait_for(number, until));
-                answer.await.map_err(|_| CallError::Stopped)
+                // It lies in the backlog, and will be read back and settled; or has been meanwhile.
+                let answer = self.with(|transit| match transit.standing(number) {
+                    Some(standing) if reached(standing, until) => Err(standing),
+                    _ => Ok(transit.wait_for(number, until)),
+                });
+                match answer {
+                    Ok(answer) => answer.await.map_err(|_| CallError::Stopped),
+                    Err(standing) => Ok(standing),
+                }
             }
             Ok(Some(Ok(None))) => Ok(Standing::Lost),
-            Ok(None) if self.spool_options.is_none() => Ok(Standing::Lost),
             Ok(None) => Err(CallError::Busy),
             Ok(Some(Err(_))) | Err(_) => Err(CallError::Panicked),
         }

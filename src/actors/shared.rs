@@ -2,13 +2,14 @@
 //!
 //! # Locks
 //!
-//! Three, none held while another is taken, none across a wait, none while anything is sent or logged:
+//! Few, none held while another is taken, none across a wait, none while anything is sent or logged:
 //!
 //! | lock | guards | held for |
 //! |---|---|---|
 //! | `transit` | every point on its way, the ledger | one push; one decision |
 //! | `spool` | where the open file is | taking it out, putting it back |
 //! | `config` | the current configuration | a clone of a pointer |
+//! | `tree`, a bell's `hearer` | addresses of supervisors and actors | a clone of an address |
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -18,6 +19,7 @@ use std::time::{Instant, SystemTime};
 use actix::Recipient;
 use tokio::sync::{Notify, broadcast};
 
+use super::supervisor::SupervisorHandle;
 use super::workers::{DISK, Lane};
 use crate::machines::link::LinkNews;
 use crate::machines::plan::Withheld;
@@ -60,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) store: Bell,
     pub(crate) senders: Vec<Bell>,
     pub(crate) database: Bell,
+    /// The supervisors of the tree, for whoever stops it.
+    tree: Mutex<Tree>,
     pub(crate) jobs_sealing: AtomicUsize,
     pub(crate) restarts: AtomicU64,
     pub(crate) degraded: AtomicBool,
@@ -80,6 +84,13 @@ pub(crate) enum SpoolSlot {
     Closed(String),
     /// Closed for good.
     Stopped,
+}
+
+/// The supervisors of one database, once they run.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tree {
+    pub(crate) root: Option<SupervisorHandle>,
+    pub(crate) children: Option<SupervisorHandle>,
 }
 
 /// Rings an actor: at most one wake is under way, whoever and however many ring.
@@ -159,6 +170,7 @@ impl Shared {
             store: Bell::default(),
             senders,
             database: Bell::default(),
+            tree: Mutex::default(),
             jobs_sealing: AtomicUsize::new(0),
             restarts: AtomicU64::new(0),
             degraded: AtomicBool::new(false),
@@ -297,6 +309,11 @@ impl Shared {
     /// Tells subscribers. Nobody listening is fine.
     pub(crate) fn tell(&self, event: Event) {
         let _ = self.events.send(event);
+    }
+
+    /// The supervisors as they are now.
+    pub(crate) fn tree(&self) -> MutexGuard<'_, Tree> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn stats(&self) -> Stats {

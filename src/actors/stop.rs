@@ -7,7 +7,8 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::shared::{Shared, SpoolSlot};
-use super::supervisor::SupervisorHandle;
+use crate::machines::later;
+use crate::values::error::CallError;
 use crate::values::health::{Event, Stats};
 
 /// Of the time that is left, this part is kept for closing the spool; sending has the rest.
@@ -30,33 +31,37 @@ pub struct StopReport {
 
 /// Stops a database. Nothing is lost that has a spool to lie in: what is not sent is stored, and a request that is cut
 /// off leaves its batch where it is.
-pub(super) async fn stop(
-    shared: Arc<Shared>,
-    children: Option<SupervisorHandle>,
-    deadline: Duration,
-) -> StopReport {
-    let end = Instant::now() + deadline;
-    shared.with(|transit| transit.stop());
+///
+/// Needs none of its actors, so it works while they are restarting, or degraded.
+///
+/// # Errors
+/// The database was stopped before.
+pub(crate) async fn stop(shared: Arc<Shared>, deadline: Duration) -> Result<StopReport, CallError> {
+    let end = later(Instant::now(), deadline);
+    if !shared.with(|transit| transit.stop()) {
+        return Err(CallError::Stopped);
+    }
     shared.wake_the_waiting();
-    let reserve = (deadline / CLOSING).min(CLOSING_MAX);
-    if !shared.health().ok {
+    if !shared.health().link_is_up() {
         // The server may not come back in time: what is only in memory goes to the disk first.
         shared.with(|transit| transit.commit_up_to(transit.last_seq()));
     }
+    let reserve = (deadline / CLOSING).min(CLOSING_MAX);
     let drained = drain(&shared, deadline - reserve).await;
     if !drained {
-        // What could not be sent is put on disk: the part of the time that is kept for closing is also for that.
         store(&shared, left(end) / 2).await;
     }
-    if let Some(children) = children {
-        children.stop(left(end) / 2).await;
+    // The database first: it would start its children again.
+    let tree = shared.tree().clone();
+    for supervisor in [tree.root, tree.children].into_iter().flatten() {
+        supervisor.stop(left(end) / 2).await;
     }
     let closed = close(&shared, left(end)).await;
     shared.with(|transit| transit.dismiss());
     shared.tell(Event::Stopped);
     let stats = shared.stats();
     tracing::info!(database = &*shared.name, drained, closed, pending = stats.pending.points, "stopped");
-    StopReport { drained, closed, stats }
+    Ok(StopReport { drained, closed, stats })
 }
 
 fn left(end: Instant) -> Duration {

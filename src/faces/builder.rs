@@ -187,8 +187,8 @@ impl DatabaseBuilder {
         let shared = Arc::new(Shared::new(config, encoder, opened, options)?);
         let backlog = shared.stats().pending.points;
         tracing::info!(database = &*shared.name, in_memory, backlog, "started");
-        let (address, root) = database::start(&shared, &arbiter);
-        let handle = DatabaseHandle::new(shared, address, root);
+        let address = database::start(&shared, &arbiter);
+        let handle = DatabaseHandle::new(shared, address, arbiter);
         Registry::add(&handle);
         Ok(handle)
     }

@@ -3,17 +3,17 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use actix::{Addr, MailboxError};
+use actix::{Addr, ArbiterHandle, MailboxError};
+use tokio::sync::oneshot;
 
 use super::events::Events;
 use super::registry::Registry;
 use super::series::SeriesPusher;
 use crate::actors::database::Database;
-use crate::actors::messages::{CommitTo, FlushReport, FlushTo, Reconfigure, Stop};
+use crate::actors::messages::{CommitTo, FlushReport, FlushTo, Reconfigure};
 use crate::actors::push::Room;
 use crate::actors::shared::Shared;
-use crate::actors::stop::StopReport;
-use crate::actors::supervisor::SupervisorHandle;
+use crate::actors::stop::{self, StopReport};
 use crate::machines::waiters::Until;
 use crate::values::batch::Destination;
 use crate::values::config::{Config, ConfigError};
@@ -24,9 +24,6 @@ use crate::values::line_protocol::problem::PointError;
 use crate::values::line_protocol::series::{Series, Values};
 use crate::values::point::{Point, PointRef};
 use crate::values::seq::Seq;
-
-/// How long a stopped database's supervisor may take to end: nothing is left for it to do.
-const ROOT_STOP: Duration = Duration::from_millis(50);
 
 /// A running database, from any thread, inside or outside an actix system.
 ///
@@ -54,7 +51,7 @@ pub struct DatabaseHandle(Arc<Running>);
 struct Running {
     shared: Arc<Shared>,
     address: Addr<Database>,
-    root: SupervisorHandle,
+    arbiter: ArbiterHandle,
 }
 
 /// A handle that the registry keeps: it does not count as one.
@@ -68,8 +65,8 @@ pub struct PushDestination(Arc<Destination>);
 
 #[expect(clippy::result_large_err, reason = "a push that fails hands the point back, whole")]
 impl DatabaseHandle {
-    pub(super) fn new(shared: Arc<Shared>, address: Addr<Database>, root: SupervisorHandle) -> Self {
-        Self(Arc::new(Running { shared, address, root }))
+    pub(super) fn new(shared: Arc<Shared>, address: Addr<Database>, arbiter: ArbiterHandle) -> Self {
+        Self(Arc::new(Running { shared, address, arbiter }))
     }
 
     /// The name it was started with.
@@ -286,15 +283,20 @@ impl DatabaseHandle {
     /// sent, the spool is closed. With a spool nothing is lost; without one what is not sent is.
     ///
     /// # Errors
-    /// The database was stopped before, or its actor panicked on the way.
+    /// The database was stopped before; or the arbiter it runs on has ended.
     ///
     /// # Cancel safety
     /// Dropped, it goes on all the same.
     pub async fn stop(&self, deadline: Duration) -> Result<StopReport, CallError> {
         Registry::remove(self);
-        let report = self.call(Stop { deadline }).await??;
-        self.0.root.stop(ROOT_STOP).await;
-        Ok(report)
+        // Beside the actors, not through them: they may be restarting.
+        let (done, report) = oneshot::channel();
+        let stopping = stop::stop(Arc::clone(self.shared()), deadline);
+        self.0.arbiter.spawn(async move {
+            // Whoever asked may have gone.
+            let _ = done.send(stopping.await);
+        });
+        report.await.map_err(|_| CallError::Panicked)?
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {

@@ -93,8 +93,9 @@ pub enum Standing {
     Durable(Durability),
     /// Nothing more will happen to the point.
     Settled(Fate),
-    /// The number belongs to an earlier life of the spool which ended uncleanly while the point was only in
-    /// memory. Whether a request that was open at that moment still delivered it cannot be known.
+    /// Not known any more. With a spool: the number belongs to an earlier life which ended uncleanly while the point was
+    /// only in memory; whether a request that was open at that moment still delivered it cannot be known. Without one:
+    /// the point met its fate so long ago that which one is forgotten.
     Lost,
 }
 

@@ -105,8 +105,6 @@ pub(crate) enum News {
 pub(crate) struct Transit {
     terms: Terms,
     next_seq: u64,
-    /// The first number of this life; what lies below it was numbered by an earlier one.
-    life_began: u64,
     queue: SlidingQueue,
     window: BTreeMap<u64, Held>,
     /// Of the window: what has no row.
@@ -153,7 +151,6 @@ impl Transit {
         Self {
             terms,
             next_seq: opened.seq_next,
-            life_began: opened.seq_next,
             queue: SlidingQueue::default(),
             window: BTreeMap::new(),
             volatile: Tally::default(),
@@ -185,9 +182,9 @@ impl Transit {
         self.link.try_now(now);
     }
 
-    /// Refuses every push from now on.
-    pub(crate) const fn stop(&mut self) {
-        self.stopped = true;
+    /// Refuses every push from now on; `false` if it did so before.
+    pub(crate) const fn stop(&mut self) -> bool {
+        !std::mem::replace(&mut self.stopped, true)
     }
 
     pub(crate) const fn is_stopped(&self) -> bool {
@@ -219,7 +216,8 @@ impl Transit {
         self.commit_mark = self.commit_mark.max(mark);
     }
 
-    /// Where a point of this life stands; `None` if only the spool can tell.
+    /// Where a point stands; `None` if only the spool can tell: it lies in the backlog, is of an earlier life, or its
+    /// fate was long ago.
     pub(crate) fn standing(&self, number: u64) -> Option<Standing> {
         if let Some(fate) = self.books.fate_of(number) {
             return Some(Standing::Settled(fate));
@@ -266,12 +264,6 @@ impl Transit {
     /// Losses may be said again.
     pub(crate) const fn losses_told(&mut self) {
         self.losing_told = false;
-    }
-
-    /// Whether a point may be held in a place that only the spool can look into: the backlog, or an earlier life.
-    pub(crate) fn may_hold(&self, number: u64) -> bool {
-        let in_backlog = self.beyond.batches > 0 && number > self.read_to;
-        number >= self.life_began && !in_backlog
     }
 
     /// Ends every wait: nothing more will happen.
