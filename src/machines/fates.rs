@@ -18,19 +18,19 @@ pub(crate) struct FateLog {
 impl FateLog {
     /// Notes the fate of a range that has none yet.
     pub(crate) fn note(&mut self, seqs: SeqRange, fate: Fate) {
-        let SeqRange { mut first, mut last } = seqs;
-        if let Some((&before, &(end, same))) = self.ranges.range(..first).next_back()
-            && end + 1 == first
-            && same == fate
-        {
-            self.ranges.remove(&before);
-            first = before;
-        }
+        let SeqRange { first, mut last } = seqs;
         if let Some(&(end, same)) = self.ranges.get(&(last + 1))
             && same == fate
         {
             self.ranges.remove(&(last + 1));
             last = end;
+        }
+        if let Some((_, (end, same))) = self.ranges.range_mut(..first).next_back()
+            && *end + 1 == first
+            && *same == fate
+        {
+            *end = last;
+            return;
         }
         self.ranges.insert(first, (last, fate));
         if self.ranges.len() > RANGES_MAX {
