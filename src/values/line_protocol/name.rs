@@ -30,16 +30,21 @@ pub(crate) fn write(
     if name.is_empty() {
         return Err(Problem::Empty);
     }
+    let mut copied = 0;
     for (at, &byte) in name.iter().enumerate() {
         match byte {
             0..0x20 | 0x7f => return Err(Problem::ControlCharacter),
             b'\\' => check_backslash(slot, name.get(at + 1).copied(), portability)?,
-            b',' | b' ' => out.push(b'\\'),
-            b'=' if slot != Slot::Measurement => out.push(b'\\'),
+            b'=' if slot == Slot::Measurement => {}
+            b',' | b' ' | b'=' => {
+                out.extend_from_slice(&name[copied..at]);
+                out.push(b'\\');
+                copied = at;
+            }
             _ => {}
         }
-        out.push(byte);
     }
+    out.extend_from_slice(&name[copied..]);
     Ok(())
 }
 
