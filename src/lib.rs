@@ -25,6 +25,8 @@ pub use faces::events::{Events, Told};
 pub use faces::handle::{DatabaseHandle, PushDestination, ReconfigureError};
 pub use faces::registry::Registry;
 pub use faces::series::SeriesPusher;
+#[cfg(feature = "web")]
+pub use faces::web;
 pub use machines::policy::{Exit, Restart, Strategy, WhenExceeded};
 pub use machines::restart::RestartIntensity;
 #[doc(hidden)]
