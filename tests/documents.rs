@@ -51,7 +51,8 @@ fn the_least_a_section_needs_is_a_name_and_a_url() {
     let config: Config = toml::from_str("name = 'plant'\nhttp.url = 'http://localhost:8086'").unwrap();
     assert_eq!(config, Config::new("plant", "http://localhost:8086"));
     let with_spool: Config =
-        toml::from_str("name = 'plant'\nhttp.url = 'http://localhost:8086'\nspool.path = 'plant.db'").unwrap();
+        toml::from_str("name = 'plant'\nhttp.url = 'http://localhost:8086'\nspool.path = 'plant.db'")
+            .unwrap();
     assert_eq!(with_spool.spool, Some(SpoolConfig::new("plant.db")));
 }
 
