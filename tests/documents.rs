@@ -1,5 +1,7 @@
 //! What README.md says of settings is what they are.
 
+#![allow(clippy::unwrap_used)]
+
 use influx_spool::{Config, SpoolConfig};
 
 /// The text of the first code block of this language.

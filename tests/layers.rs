@@ -1,5 +1,7 @@
 //! The house rule that modules import downwards only: values < machines < spool, transport < actors < faces.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

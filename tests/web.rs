@@ -1,5 +1,7 @@
 //! The ready-made routes, through an actix-web application.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::time::Duration;

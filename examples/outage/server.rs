@@ -34,7 +34,7 @@ const DATABASE: &str = "plant";
 impl Server {
     /// A running server that has the database `plant`.
     pub(crate) fn start() -> Self {
-        let kind = match Influxd::start() {
+        let kind = match Influxd::is_installed().then(Influxd::start).flatten() {
             Some(influxd) => {
                 influxd.create_database(DATABASE);
                 Kind::Influxd(Box::new(influxd))
