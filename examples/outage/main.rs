@@ -161,7 +161,7 @@ fn tell_of_hall(screen: &mut Screen, event: &SupervisorEvent) {
 /// The reckoning: what was pushed against what the server has.
 fn account(screen: &Screen, server: &Server, pushed: u64, ended_well: bool, stats: &Stats) -> ExitCode {
     let received = server.count();
-    let lost = pushed.abs_diff(received.points);
+    let lost = pushed.saturating_sub(received.points);
     let right = received == press::expected(pushed);
     screen.end();
     println!("  pushed by the application   {:>9}", grouped(pushed));
