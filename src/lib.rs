@@ -1,4 +1,38 @@
 //! An actor-based, supervised store-and-forward writer for InfluxDB, embedded in actix applications.
+//!
+//! ```
+//! use influx_spool::{Database, Point};
+//! let plant = Database::builder("plant").http("http://localhost:8086").start()?;
+//! let seq = plant.push(Point::new("cpu").tag("host", "a").field("usage", 0.5))?;
+//! assert_eq!(seq.number(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | starting | [`Database::builder`], [`DatabaseBuilder`], [`Config`] and its sections, [`StartError`] |
+//! | a running database | [`DatabaseHandle`], [`Registry`] finds one by name |
+//! | pushing | [`Point`], [`PointRef`], [`Series`], raw lines by [`DatabaseHandle::push_line`]; [`PushError`], [`PushReport`] |
+//! | how points become lines | [`LineRules`], [`Precision`], [`Encoder`] |
+//! | what became of a point | [`Seq`], [`Standing`], [`Fate`]; [`DatabaseHandle::persisted`], [`DatabaseHandle::delivered`] |
+//! | counters and health | [`Stats`], [`Ledger`], [`Health`], [`Events`], `web` with the feature of that name |
+//! | the end | [`DatabaseHandle::flush`], [`DatabaseHandle::stop`], [`StopReport`] |
+//! | messages instead of methods | [`Database`] as an actor: [`Push`], [`Flush`], … |
+//! | a spool's file | [`inspect`], [`export`], [`SpoolError`] |
+//! | actors of your own | [`PriorityContext`], [`Supervisor`], [`ChildSpec`] |
+//!
+//! The [README](https://docs.rs/crate/influx-spool) tells what is promised and how a point travels.
+//!
+//! # Features
+//!
+//! None is on by default: `cli` builds the program, `web` adds routes for actix-web, `failpoints` is for tests only.
+//!
+//! # Panics
+//!
+//! Nothing in here panics for anything that a network, a disk or a caller can do, unless its documentation says so
+//! under this heading. A panic of the crate's own actors is caught and ends in a restart.
 
 #[cfg(panic = "abort")]
 compile_error!("influx-spool survives panics by unwinding: build with `panic = \"unwind\"`");
@@ -25,6 +59,8 @@ pub use faces::events::{Events, Told};
 pub use faces::handle::{DatabaseHandle, PushDestination, ReconfigureError};
 pub use faces::registry::Registry;
 pub use faces::series::SeriesPusher;
+#[cfg(feature = "web")]
+pub use faces::web;
 pub use machines::policy::{Exit, Restart, Strategy, WhenExceeded};
 pub use machines::restart::RestartIntensity;
 #[doc(hidden)]
@@ -53,3 +89,8 @@ pub use values::point::{FieldRef, FieldType, FieldValue, Point, PointRef};
 pub use values::precision::{Precision, Timestamp, UnknownPrecision};
 pub use values::seq::{Seq, SeqRange, SpoolTag};
 pub use values::trouble::TroubleKind;
+
+/// The README's examples, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

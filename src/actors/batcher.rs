@@ -80,7 +80,8 @@ impl Actor for Batcher {
 impl Handler<Wake> for Batcher {
     type Result = ();
 
-    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+    fn handle(&mut self, wake: Wake, ctx: &mut Self::Context) {
+        wake.heed();
         self.shared.batcher.answer();
         self.seal_what_is_due(ctx);
     }

@@ -165,7 +165,8 @@ impl Actor for Database {
 impl Handler<Wake> for Database {
     type Result = ();
 
-    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+    fn handle(&mut self, wake: Wake, ctx: &mut Self::Context) {
+        wake.heed();
         self.shared.database.answer();
         self.tell_losses(ctx);
     }
@@ -183,7 +184,7 @@ fn lost_points(ledger: &Ledger) -> u64 {
     fates.into_iter().map(|fate| ledger.of(fate).points).sum()
 }
 
-fn sender_name(number: usize) -> String {
+pub(super) fn sender_name(number: usize) -> String {
     format!("http-{number}")
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod child;
 pub(crate) mod context;
 mod control;
 pub(crate) mod database;
+mod drill;
 pub(crate) mod mailbox;
 pub(crate) mod messages;
 mod panics;

@@ -115,7 +115,8 @@ impl Actor for HttpSender {
 impl Handler<Wake> for HttpSender {
     type Result = ();
 
-    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+    fn handle(&mut self, wake: Wake, ctx: &mut Self::Context) {
+        wake.heed();
         self.shared.senders[self.number].answer();
         self.send_next(ctx);
     }

@@ -38,10 +38,15 @@ const EVENTS_MAX: usize = 256;
 /// A transaction that takes longer is called stalled: fifty times what a slow disk needs.
 const STALLED_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// There is something new to look at. A cast; one is under way at most.
+/// What an actor is rung with. A cast.
 #[derive(Clone, Copy, Debug, actix::Message)]
 #[rtype(result = "()")]
-pub(crate) struct Wake;
+pub(crate) enum Wake {
+    /// There is something new to look at. One is under way at most.
+    Look,
+    /// It is to panic: a [drill](super::drill).
+    Drill,
+}
 
 /// One database, without its actors.
 #[derive(Debug)]
@@ -115,7 +120,7 @@ impl Bell {
         }
         let hearer = self.hearer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(hearer) = hearer {
-            hearer.do_send(Wake);
+            hearer.do_send(Wake::Look);
         }
     }
 
@@ -124,6 +129,12 @@ impl Bell {
         self.rung.store(false, Ordering::Release);
         // What was written before a ring that found the bell rung must be seen by the look that follows.
         std::sync::atomic::fence(Ordering::SeqCst);
+    }
+
+    /// Has the actor panic; `false` if there is none.
+    pub(super) fn drill(&self) -> bool {
+        let hearer = self.hearer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        hearer.map(|hearer| hearer.do_send(Wake::Drill)).is_some()
     }
 
     /// Gives the bell another hearer.

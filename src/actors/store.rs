@@ -141,7 +141,8 @@ impl Actor for Store {
 impl Handler<Wake> for Store {
     type Result = ();
 
-    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+    fn handle(&mut self, wake: Wake, ctx: &mut Self::Context) {
+        wake.heed();
         self.shared.store.answer();
         self.work(false, ctx);
     }

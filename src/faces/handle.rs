@@ -279,6 +279,32 @@ impl DatabaseHandle {
         Ok(self.call(Reconfigure(config)).await??)
     }
 
+    /// Makes one of the database's actors panic, as a fire drill: does it come back, is nothing lost, does whoever
+    /// watches the service see it? Its name is `database`, `store` (with a spool), `batcher`, or `http-0` and so on;
+    /// `false` if there is none of that name.
+    ///
+    /// It is a panic like any other: it counts in `restarts_total` and for the restart intensity, and a batch that the
+    /// actor has in work during two of them is set aside.
+    ///
+    /// ```
+    /// # actix_rt::System::new().block_on(async {
+    /// use influx_spool::{Database, Event, Told};
+    /// let plant = Database::builder("drill-example").start()?;
+    /// let mut events = plant.subscribe();
+    /// // The children are being started as this is called; afterwards one is enough.
+    /// while !plant.drill("http-0") {
+    ///     actix_rt::task::yield_now().await;
+    /// }
+    /// let Some(Told::Event(Event::Restarted { actor, .. })) = events.next().await else { panic!("not told") };
+    /// assert_eq!(&*actor, "http-0");
+    /// assert!(!plant.drill("http-1"), "one request at a time is the default, so there is one sender");
+    /// # Ok::<(), influx_spool::StartError>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn drill(&self, actor: &str) -> bool {
+        self.shared().drill(actor)
+    }
+
     /// Stops the database: every later push fails, what is in memory is stored, what can be sent until the deadline is
     /// sent, the spool is closed. With a spool nothing is lost; without one what is not sent is.
     ///

@@ -5,3 +5,5 @@ pub(crate) mod events;
 pub(crate) mod handle;
 pub(crate) mod registry;
 pub(crate) mod series;
+#[cfg(feature = "web")]
+pub mod web;

@@ -31,6 +31,11 @@ pub struct Answer {
 }
 
 impl Influxd {
+    /// Whether there is an influxd on the path.
+    pub fn is_installed() -> bool {
+        find_program("influxd").is_some()
+    }
+
     /// Starts influxd, or prints `skipped: influxd not found` and answers `None`. With `CI=true` it must be there.
     pub fn start() -> Option<Self> {
         let Some(program) = find_program("influxd") else {
