@@ -146,7 +146,8 @@ impl SealJob {
         Ok(Batch {
             seqs: self.seqs,
             raw_len: lines.len() as u64,
-            body: codec::encode_body(batch.codec, lines),
+            codec: self.codec,
+            body: codec::encode_body(self.codec, lines),
             ..batch.clone()
         })
     }

@@ -14,6 +14,7 @@ use crate::machines::plan::{
 use crate::values::batch::Batch;
 use crate::values::fate::{Fate, Standing};
 use crate::values::ledger::{Backlog, Ledger, Tally};
+use crate::values::seq::SeqRange;
 
 /// Batches in one transaction at the most. Grouping more gains nothing measurable and holds up the acks behind it.
 const APPENDS_MAX: usize = 16;
@@ -201,10 +202,12 @@ impl Transit {
         unsaved.notes.extend(later.notes);
     }
 
-    /// The batches whose rows have to be looked up when the spool has been opened anew.
+    /// The numbers that have to be looked up when the spool has been opened anew: of batches, and of points somebody
+    /// waits for.
     pub(crate) fn keys_to_find(&self) -> Vec<u64> {
         let saving = self.saving.iter().flat_map(|saving| saving.keys.iter().copied());
-        saving.chain(self.window.values().map(|held| held.seqs.first)).collect()
+        let windowed = self.window.values().map(|held| held.seqs.first);
+        saving.chain(windowed).chain(self.waiters.numbers()).collect()
     }
 
     /// The spool was opened anew: after a panic, an I/O error, a repair. Whether the transaction under way happened is
@@ -221,6 +224,7 @@ impl Transit {
         }
         self.commit_number = opened.commit_number;
         self.match_rows(&mut find, now);
+        self.match_receipts(&mut find);
         self.beyond = self.rows_unaccounted_for(opened.backlog);
         self.books.resync(&opened.ledger);
         self.pass_marks();
@@ -467,6 +471,16 @@ impl Transit {
             }
             held.oldest.get_or_insert(now);
             self.insert(key, held);
+        }
+    }
+
+    /// After a reopening: what a transaction dropped whose answer was lost is known to the file alone.
+    fn match_receipts(&mut self, find: &mut impl FnMut(u64) -> Found) {
+        let numbers: Vec<u64> = self.waiters.numbers().collect();
+        for number in numbers {
+            if let Found::Settled(fate) = find(number) {
+                self.waiters.settled(SeqRange::starting_at(number, 1), Standing::Settled(fate));
+            }
         }
     }
 

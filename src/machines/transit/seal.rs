@@ -64,10 +64,8 @@ impl Transit {
         }
         let Some(held) = self.remove(key) else { return };
         // What made it panic may be the compression: it is set aside as plain lines.
-        let batch = match &held.content {
-            Content::Body(batch) => Some(batch.clone()),
-            _ => job(key, &held, Codec::Identity, wall_ms).run().ok(),
-        };
+        let made = held.batch().cloned();
+        let batch = made.or_else(|| job(key, &held, Codec::Identity, wall_ms).run().ok());
         let fate = Fate::Quarantined(QuarantineReason::Panicked);
         self.note_fate(held.seqs, held.tally(), fate);
         let quarantine =

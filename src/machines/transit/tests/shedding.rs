@@ -1,0 +1,1 @@
+//! What leaves when there is no room.
