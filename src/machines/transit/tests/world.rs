@@ -217,12 +217,17 @@ impl World {
         self.transit.read_back(rows, self.now);
     }
 
-    /// A sender asks for work. Says whether it got some.
+    /// A sender asks for work. Says whether that moved anything.
     pub(super) fn lease(&mut self, holder: Holder) -> bool {
         if self.leases.contains_key(&holder) {
             return false;
         }
-        let Lease::Batch(leased) = self.transit.lease(holder, self.now) else { return false };
+        let leased = match self.transit.lease(holder, self.now) {
+            Lease::Batch(leased) => leased,
+            // Now the batcher has something to do.
+            Lease::Unmade => return true,
+            Lease::NotBefore(_) | Lease::Nothing => return false,
+        };
         check_body(&leased.batch);
         let seqs = leased.batch.seqs;
         let in_hand = |number: &&u64| {
