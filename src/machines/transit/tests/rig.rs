@@ -191,9 +191,11 @@ impl Disk {
         let mut evicted = Vec::new();
         let mut appended = Vec::new();
         let mut withheld = None;
+        // Nothing that this very plan brings has to go for the rest of it.
+        let oldest_new = plan.appends.first().map_or(u64::MAX, |batch| batch.seqs.first);
         for batch in &plan.appends {
             check_body(batch);
-            if !self.make_room(plan, batch.seqs.first, &mut evicted) {
+            if !self.make_room(plan, oldest_new, &mut evicted) {
                 withheld = Some(Withheld::SpoolFull);
                 break;
             }
