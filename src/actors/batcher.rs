@@ -31,9 +31,11 @@ impl Batcher {
     /// Has everything made that is due, and looks again when the next is.
     fn seal_what_is_due(&mut self, ctx: &mut PriorityContext<Self>) {
         loop {
-            let free = Lanes::count().saturating_sub(self.shared.jobs_sealing.load(Ordering::Acquire));
-            let jobs =
-                self.shared.with(|transit| transit.take_seal_jobs(free.min(1), Instant::now(), wall_ms()));
+            if self.shared.jobs_sealing.load(Ordering::Acquire) >= Lanes::count() {
+                // Whatever is due now is due until a worker is free, and that one rings.
+                return;
+            }
+            let jobs = self.shared.with(|transit| transit.take_seal_jobs(1, Instant::now(), wall_ms()));
             let Some(job) = jobs.into_iter().next() else { break };
             let ticket = Ticket::new(Arc::clone(&self.shared), job);
             failpoint!("batcher::drained");

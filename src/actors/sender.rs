@@ -40,6 +40,7 @@ impl HttpSender {
         match self.shared.with(|transit| transit.lease(self.number, Instant::now())) {
             Lease::Batch(leased) => self.send(leased, &*way, ctx),
             Lease::NotBefore(at) => self.sleep_until(at, ctx),
+            Lease::Unmade => self.shared.batcher.ring(),
             Lease::Nothing => {}
         }
     }
@@ -60,6 +61,10 @@ impl HttpSender {
         failpoint!("sender::acked");
         self.shared.store.ring();
         self.shared.batcher.ring();
+        // The answer may have ended an outage, or a batch's turn: then the others have something to do, too.
+        if self.shared.senders.len() > 1 {
+            self.shared.ring_senders();
+        }
         self.send_next(ctx);
     }
 

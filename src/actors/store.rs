@@ -23,7 +23,7 @@ use super::shared::{Shared, SpoolSlot, Wake, begin_of};
 use crate::failpoint::failpoint;
 use crate::machines::backoff::Backoff;
 use crate::machines::plan::CommitPlan;
-use crate::machines::transit::ReadRequest;
+use crate::machines::transit::{Found, ReadRequest};
 use crate::spool::{Spool, SpoolError};
 use crate::values::health::{Event, SpoolHealth};
 
@@ -76,10 +76,13 @@ impl Store {
         let Some(spool) = self.shared.take_spool() else { return };
         self.reopening.reset();
         let stamp_last = self.shared.stamp_last_nanos();
-        let work = self.shared.with(|transit| Work {
-            plan: transit.plan_commit(tidy, stamp_last, Instant::now()),
-            read: transit.wants_read(),
+        let (work, wants_seal) = self.shared.with(|transit| {
+            let plan = transit.plan_commit(tidy, stamp_last, Instant::now());
+            (Work { plan, read: transit.wants_read() }, transit.wants_seal())
         });
+        if wants_seal {
+            self.shared.batcher.ring();
+        }
         if work.plan.is_none() && work.read.is_none() {
             self.shared.put_spool(SpoolSlot::Idle(spool));
             self.sleep_until_due(ctx);
@@ -206,12 +209,13 @@ impl Trip {
         match Spool::open(options, SystemTime::now()) {
             Ok((mut spool, opened)) => {
                 let keys = self.shared.with(|transit| transit.keys_to_find());
-                let found = keys.into_iter().map(|key| Ok((key, spool.find(key)?)));
+                let found =
+                    keys.into_iter().map(|key| Ok((key, Found::new(spool.find(key)?, spool.standing(key)?))));
                 let rows: Result<BTreeMap<_, _>, SpoolError> = found.collect();
                 match rows {
                     Ok(rows) => {
                         let begin = begin_of(&opened);
-                        let find = |key| rows.get(&key).copied().flatten();
+                        let find = |key| rows.get(&key).copied().unwrap_or(Found::Nothing);
                         self.shared.with(|transit| transit.reopened(&begin, find, Instant::now()));
                         tracing::info!(database = &*self.shared.name, "the spool is open again");
                         self.shared.tell(Event::Spool(SpoolHealth::Ok));

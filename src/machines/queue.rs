@@ -94,6 +94,11 @@ impl Segment {
         self.ends.len() >= limits.points_max || self.bytes.len() >= limits.bytes_max
     }
 
+    /// Whether `seq` is the number that comes next.
+    fn is_before(&self, seq: u64) -> bool {
+        self.first + self.ends.len() as u64 == seq
+    }
+
     fn takes(&self, line: &EncodedLine<'_>, destination: &Arc<Destination>, limits: SegmentLimits) -> bool {
         !self.is_full(limits)
             && self.bytes.len() + line.bytes.len() <= limits.bytes_max
@@ -132,8 +137,10 @@ impl SlidingQueue {
         self.segments.front().map(Segment::opened)
     }
 
-    /// Appends one point, which gets the number `seq`: the number after the last one appended, unless the queue
-    /// is empty. Says whether this opened or filled a segment, which is when somebody wants to know.
+    /// Appends one point, which gets the number `seq`, greater than all before. Says whether this opened or filled a
+    /// segment, which is when somebody wants to know.
+    ///
+    /// A segment's numbers are dense: behind a number that was given away without being appended, a new one begins.
     pub(crate) fn append(
         &mut self,
         seq: u64,
@@ -142,7 +149,8 @@ impl SlidingQueue {
         limits: SegmentLimits,
         now: impl FnOnce() -> Instant,
     ) -> Milestone {
-        let fits = self.segments.back().is_some_and(|open| open.takes(&line, destination, limits));
+        let fits =
+            self.segments.back().is_some_and(|open| open.is_before(seq) && open.takes(&line, destination, limits));
         if !fits {
             self.open_segment(seq, line.timestamp, destination, now());
         }

@@ -95,6 +95,11 @@ impl Waiters {
         }
     }
 
+    /// The numbers of the points somebody waits for.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.receipts.keys().map(|(number, _)| *number)
+    }
+
     /// Whether anyone waits for a mark.
     pub(crate) const fn has_marks(&self) -> bool {
         !self.flushes.is_empty() || !self.commits.is_empty()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::machines::fates::FateLog;
-use crate::machines::plan::{AttemptNote, DirectFate, SettleRow};
+use crate::machines::plan::{AttemptNote, DirectFate, RowId, SettleRow};
 use crate::values::fate::Fate;
 use crate::values::ledger::{Ledger, Tally};
 use crate::values::seq::SeqRange;
@@ -50,6 +50,13 @@ impl Unsaved {
             return;
         }
         self.direct.push(next);
+    }
+
+    /// Forgets that a row is to be deleted, because it is gone; `false` if it was not to be.
+    pub(super) fn forget_settled(&mut self, gone: RowId) -> bool {
+        let before = self.settle.len();
+        self.settle.retain(|(row, _)| row.row != gone);
+        self.settle.len() < before
     }
 
     pub(super) fn add_settled(&mut self, row: SettleRow, tally: Tally, now: Instant) {

@@ -25,6 +25,9 @@ pub(super) struct Held {
     pub(super) sealing: bool,
     /// Its row in the spool, once stored.
     pub(super) row: Option<RowId>,
+    /// Whether a sender or the disk waits for its body. Then it is not shed any more: under a steady overload a batch
+    /// that shrinks with every push would never be finished, and nothing would leave.
+    pub(super) wanted: bool,
     /// Whether it is part of the transaction that is under way.
     pub(super) saving: bool,
     pub(super) leased: Option<Holder>,
@@ -62,12 +65,20 @@ impl Held {
         self.row.is_none()
     }
 
-    /// Whether nobody has it in hand, so that its points may still be shed.
+    /// Whether nobody has it in hand or waits for it, so that its points may still be shed.
     pub(super) const fn is_free(&self) -> bool {
-        self.leased.is_none() && !self.saving && self.row.is_none()
+        self.leased.is_none() && !self.saving && self.row.is_none() && !self.wanted
     }
 
-    /// Gives up the oldest point. The body is made anew before it is used.
+    /// Whether its body has to be made: for the first time, its maker having died, or anew, for somebody who waits for
+    /// it, some of its points having been shed. As long as nobody waits it may shrink as it is.
+    pub(super) fn is_to_be_made(&self) -> bool {
+        let unmade = matches!(self.content, Content::Lines(_)) || self.wanted;
+        unmade && !self.sealing && self.batch().is_none()
+    }
+
+    /// Gives up the oldest point. The body is made anew before it is used. Its bytes are taken for the average of the
+    /// batch: where its line ends is not known any more.
     pub(super) fn shed_oldest(&mut self) -> (SeqRange, Tally) {
         let bytes = self.raw_len / self.seqs.points();
         let shed = SeqRange::starting_at(self.seqs.first, 1);
@@ -135,7 +146,8 @@ impl SealJob {
         Ok(Batch {
             seqs: self.seqs,
             raw_len: lines.len() as u64,
-            body: codec::encode_body(batch.codec, lines),
+            codec: self.codec,
+            body: codec::encode_body(self.codec, lines),
             ..batch.clone()
         })
     }

@@ -45,7 +45,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use held::{Holder, SealJob};
 pub(crate) use push::{PushRefusal, Pushed};
-pub(crate) use save::{Opened, ReadRequest};
+pub(crate) use save::{Found, Opened, ReadRequest};
 pub(crate) use send::{Lease, Leased};
 
 use self::books::Books;
@@ -278,6 +278,11 @@ impl Transit {
 
     const fn durable(&self) -> Standing {
         Standing::Durable(self.terms.durability)
+    }
+
+    /// Whether somebody waits for a body that has to be made first.
+    pub(crate) fn wants_seal(&self) -> bool {
+        self.window.values().any(|held| held.wanted)
     }
 
     /// The oldest point without a fate.

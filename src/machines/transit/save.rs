@@ -12,8 +12,9 @@ use crate::machines::plan::{
     Withheld,
 };
 use crate::values::batch::Batch;
-use crate::values::fate::Fate;
+use crate::values::fate::{Fate, Standing};
 use crate::values::ledger::{Backlog, Ledger, Tally};
+use crate::values::seq::SeqRange;
 
 /// Batches in one transaction at the most. Grouping more gains nothing measurable and holds up the acks behind it.
 const APPENDS_MAX: usize = 16;
@@ -30,6 +31,9 @@ const WINDOW_ROWS_MAX: usize = 8;
 
 /// With fewer stored batches than this in memory the next are read.
 const WINDOW_ROWS_MIN: usize = 4;
+
+/// What a row takes in the file besides its body: columns, destination, index, its share of half-filled pages.
+const ROW_BYTES: u64 = 1 << 10;
 
 /// Settled rows wait this long for an append to ride along with.
 const SETTLED_LINGER: Duration = Duration::from_millis(100);
@@ -59,6 +63,34 @@ pub(crate) struct ReadRequest {
     /// Rows whose first number is above this.
     pub(crate) after: u64,
     pub(crate) rows_max: usize,
+}
+
+/// What a file that was opened anew knows of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It is stored.
+    Row(RowId),
+    /// It is not, having met its fate.
+    Settled(Fate),
+    Nothing,
+}
+
+impl Found {
+    /// What is to be taken from a row, or from the standing of the batch's first number where there is none.
+    pub(crate) fn new(row: Option<RowId>, standing: Option<Standing>) -> Self {
+        match (row, standing) {
+            (Some(row), _) => Self::Row(row),
+            (None, Some(Standing::Settled(fate))) => Self::Settled(fate),
+            (None, _) => Self::Nothing,
+        }
+    }
+
+    fn row(self) -> Option<RowId> {
+        match self {
+            Self::Row(row) => Some(row),
+            Self::Settled(_) | Self::Nothing => None,
+        }
+    }
 }
 
 /// The transaction that is under way.
@@ -111,35 +143,41 @@ impl Transit {
         }
         let first =
             self.window.values().find(|held| held.is_volatile()).filter(|held| held.batch().is_some());
-        let aged = first.and_then(|held| held.oldest).map(|oldest| later(oldest, save_after(window)));
-        let append = aged.map(|at| self.append_not_before.map_or(at, |full| at.max(full)));
+        let due = first.and_then(|held| {
+            let at_once = self.must_spool(window) || held.seqs.first <= self.commit_mark;
+            held.oldest.map(|oldest| if at_once { oldest } else { later(oldest, save_after(window)) })
+        });
+        let append = due.map(|at| self.append_not_before.map_or(at, |full| at.max(full)));
         [append, self.records_due_at()].into_iter().flatten().min()
     }
 
     /// The transaction under way happened, and did this.
     pub(crate) fn committed(&mut self, outcome: &Committed, now: Instant) {
         let Some(saving) = self.saving.take() else { return };
-        self.commit_number = saving.plan.number;
-        let stored = outcome.appended.len();
-        for (key, row) in saving.keys.iter().zip(&outcome.appended) {
-            self.stored(*key, *row);
-        }
-        for key in &saving.keys[stored.min(saving.keys.len())..] {
-            self.not_stored(*key);
-        }
-        let rows: BTreeMap<u64, RowId> =
-            saving.keys.iter().copied().zip(outcome.appended.iter().copied()).collect();
-        for (key, settled) in saving.settled {
-            self.record_settled(settled, rows.get(&key).copied(), now);
-        }
+        let rows = saving.keys.iter().copied().zip(outcome.appended.iter().copied()).collect();
+        self.saved(saving, &rows, now);
         for evicted in &outcome.evicted {
             self.evicted(evicted);
         }
         self.note_room(outcome.withheld, now);
-        self.damaged_rows = 0;
         self.beyond = self.rows_unaccounted_for(outcome.backlog);
         self.books.resync(&outcome.ledger);
         self.pass_marks();
+    }
+
+    /// The transaction happened, and gave rows to these batches.
+    fn saved(&mut self, saving: Saving, rows: &BTreeMap<u64, RowId>, now: Instant) {
+        self.commit_number = saving.plan.number;
+        self.damaged_rows = 0;
+        for key in saving.keys {
+            match rows.get(&key) {
+                Some(row) => self.stored(key, *row),
+                None => self.not_stored(key),
+            }
+        }
+        for (key, settled) in saving.settled {
+            self.record_settled(settled, rows.get(&key).copied(), now);
+        }
     }
 
     /// The transaction under way did not happen: all of it is to be done again.
@@ -164,36 +202,29 @@ impl Transit {
         unsaved.notes.extend(later.notes);
     }
 
-    /// The batches whose rows have to be looked up when the spool has been opened anew.
+    /// The numbers that have to be looked up when the spool has been opened anew: of batches, and of points somebody
+    /// waits for.
     pub(crate) fn keys_to_find(&self) -> Vec<u64> {
         let saving = self.saving.iter().flat_map(|saving| saving.keys.iter().copied());
-        saving.chain(self.window.values().map(|held| held.seqs.first)).collect()
+        let windowed = self.window.values().map(|held| held.seqs.first);
+        saving.chain(windowed).chain(self.waiters.numbers()).collect()
     }
 
     /// The spool was opened anew: after a panic, an I/O error, a repair. Whether the transaction under way happened is
-    /// told by its number; `find` says which row a batch has, if any.
-    pub(crate) fn reopened(
-        &mut self,
-        opened: &Opened,
-        mut find: impl FnMut(u64) -> Option<RowId>,
-        now: Instant,
-    ) {
-        let happened = self.saving.as_ref().is_some_and(|saving| saving.plan.number == opened.commit_number);
-        if happened {
-            let keys = self.saving.as_ref().map(|saving| saving.keys.clone()).unwrap_or_default();
-            let appended = keys.iter().map_while(|key| find(*key)).collect();
-            let outcome = Committed {
-                appended,
-                backlog: opened.backlog,
-                ledger: opened.ledger.clone(),
-                ..Committed::default()
-            };
-            self.committed(&outcome, now);
-        } else {
-            self.commit_failed(now);
+    /// told by its number; `find` says what became of a batch.
+    pub(crate) fn reopened(&mut self, opened: &Opened, mut find: impl FnMut(u64) -> Found, now: Instant) {
+        match self.saving.take_if(|saving| saving.plan.number == opened.commit_number) {
+            Some(saving) => {
+                let row = |key: &u64| find(*key).row().map(|row| (*key, row));
+                let rows = saving.keys.iter().filter_map(row).collect();
+                self.saved(saving, &rows, now);
+                self.note_room(None, now);
+            }
+            None => self.commit_failed(now),
         }
         self.commit_number = opened.commit_number;
-        self.match_rows(&mut find);
+        self.match_rows(&mut find, now);
+        self.match_receipts(&mut find);
         self.beyond = self.rows_unaccounted_for(opened.backlog);
         self.books.resync(&opened.ledger);
         self.pass_marks();
@@ -215,6 +246,10 @@ impl Transit {
         for read in rows {
             self.counters.rows_read += 1;
             match read.batch {
+                // Found again after a repair, and never counted among those beyond.
+                Ok(ref batch) if self.window.contains_key(&batch.seqs.first) => {
+                    self.read_to = batch.seqs.first;
+                }
                 Ok(ref batch) => {
                     let batch = batch.clone();
                     self.beyond.remove(Tally::new(batch.points(), batch.raw_len));
@@ -245,22 +280,26 @@ impl Transit {
 
     /// Which volatile batches the next transaction stores: always the oldest, in order, up to the first that is
     /// neither due nor ready.
-    fn due_appends(&self, window: Duration, now: Instant) -> Vec<u64> {
+    fn due_appends(&mut self, window: Duration, now: Instant) -> Vec<u64> {
         let full = self.append_not_before.is_some_and(|at| now < at);
         if full && self.books.unsaved.settle.is_empty() {
             return Vec::new();
         }
-        let in_order = self.window.iter().filter(|(_, held)| held.is_volatile());
         let everything = self.must_spool(window);
-        in_order
-            .take_while(|(_, held)| {
-                let aged = held.oldest.is_some_and(|oldest| later(oldest, save_after(window)) <= now);
-                let asked = held.seqs.first <= self.commit_mark;
-                (everything || aged || asked) && held.batch().is_some()
-            })
-            .map(|(key, _)| *key)
-            .take(APPENDS_MAX)
-            .collect()
+        let mut keys = Vec::new();
+        for (key, held) in self.window.iter_mut().filter(|(_, held)| held.is_volatile()).take(APPENDS_MAX) {
+            let aged = held.oldest.is_some_and(|oldest| later(oldest, save_after(window)) <= now);
+            let asked = held.seqs.first <= self.commit_mark;
+            if !(everything || aged || asked) {
+                break;
+            }
+            if held.batch().is_none() {
+                held.wanted = true;
+                break;
+            }
+            keys.push(*key);
+        }
+        keys
     }
 
     /// Whether new batches go to the spool without waiting for the end of the window: because there is no window,
@@ -294,6 +333,7 @@ impl Transit {
         for key in &keys {
             if let Some(held) = self.window.get_mut(key) {
                 held.saving = true;
+                held.wanted = false;
                 appends.extend(held.batch().cloned());
             }
         }
@@ -324,7 +364,9 @@ impl Transit {
         let rows = self.window.values().filter(|held| !held.is_volatile()).count();
         let in_hand =
             held.leased.is_some() || self.window.range(key..).any(|(_, later)| later.leased.is_some());
-        let stays = self.beyond.batches == 0 && (rows < WINDOW_ROWS_MAX || in_hand);
+        // A row that was lost and is stored afresh is older than those beyond, and is not found behind them.
+        let again = key <= self.read_to;
+        let stays = again || self.beyond.batches == 0 && (rows < WINDOW_ROWS_MAX || in_hand);
         if stays {
             self.read_to = self.read_to.max(key);
             self.insert(key, held);
@@ -344,6 +386,7 @@ impl Transit {
         let Settled { held, fate, status, words } = settled;
         match row {
             Some(row) => {
+                self.read_to = self.read_to.max(held.seqs.first);
                 let row = SettleRow { row, first_seq: held.seqs.first, fate, status, words };
                 let tally = held.tally();
                 self.books.unsaved.add_settled(row, tally, now);
@@ -381,6 +424,10 @@ impl Transit {
     }
 
     fn evicted(&mut self, evicted: &Evicted) {
+        // It met its fate while the transaction that dropped it was under way. The file has counted it.
+        if self.books.unsaved.forget_settled(evicted.row) {
+            return;
+        }
         match self.window.get(&evicted.seqs.first) {
             Some(held) if !held.is_volatile() => {
                 self.remove(evicted.seqs.first);
@@ -395,7 +442,9 @@ impl Transit {
         let Some(saving) = &self.saving else { return false };
         // Plain bytes: more than the file holds if bodies are compressed, which only makes this more careful.
         let appends: u64 = saving.plan.appends.iter().map(|batch| batch.raw_len).sum();
-        self.beyond.bytes + self.stored.bytes + appends >= self.terms.spool_bytes_max / 2
+        let rows = self.beyond.batches + (self.window.len() + saving.plan.appends.len()) as u64;
+        let filled = self.beyond.bytes + self.stored.bytes + appends + rows * ROW_BYTES;
+        filled >= self.terms.spool_bytes_max / 2
     }
 
     fn note_room(&mut self, withheld: Option<Withheld>, now: Instant) {
@@ -406,14 +455,32 @@ impl Transit {
         }
     }
 
-    /// After a reopening: a batch whose row is gone is stored afresh, one whose row is there has it. The file may
-    /// have been repaired from an earlier state, so nothing is taken for granted.
-    fn match_rows(&mut self, find: &mut impl FnMut(u64) -> Option<RowId>) {
+    /// After a reopening: a batch whose row is gone is stored afresh, one whose row is there has it, and one that the
+    /// file says had to go is gone. The file may have been repaired from an earlier state, so nothing is taken for
+    /// granted.
+    fn match_rows(&mut self, find: &mut impl FnMut(u64) -> Found, now: Instant) {
         let keys: Vec<u64> = self.window.keys().copied().collect();
         for key in keys {
             let Some(mut held) = self.remove(key) else { continue };
-            held.row = find(held.seqs.first);
+            match find(held.seqs.first) {
+                Found::Settled(fate) if !held.is_volatile() => {
+                    self.note_fate(held.seqs, held.tally(), fate);
+                    continue;
+                }
+                found => held.row = found.row(),
+            }
+            held.oldest.get_or_insert(now);
             self.insert(key, held);
+        }
+    }
+
+    /// After a reopening: what a transaction dropped whose answer was lost is known to the file alone.
+    fn match_receipts(&mut self, find: &mut impl FnMut(u64) -> Found) {
+        let numbers: Vec<u64> = self.waiters.numbers().collect();
+        for number in numbers {
+            if let Found::Settled(fate) = find(number) {
+                self.waiters.settled(SeqRange::starting_at(number, 1), Standing::Settled(fate));
+            }
         }
     }
 
@@ -442,6 +509,7 @@ fn held_from(read: &ReadBatch, batch: Batch) -> Held {
         raw_len: batch.raw_len,
         content: Content::Body(batch),
         sealing: false,
+        wanted: false,
         row: Some(read.row),
         saving: false,
         leased: None,

@@ -39,11 +39,14 @@ impl Transit {
 
     /// A body is made.
     pub(crate) fn sealed(&mut self, key: u64, batch: Batch) {
-        let Some(held) = self.window.get_mut(&key) else { return };
+        let Some(mut held) = self.remove(key) else { return };
         held.sealing = false;
         self.counters.batches_sealed += 1;
         self.counters.body_bytes_sealed += batch.body.len() as u64;
+        let made = batch.seqs.first;
         let lines = std::mem::replace(&mut held.content, Content::Body(batch));
+        // Whoever takes it in hand, and the spool, knows it by the first number that is in its body.
+        self.insert(made, held);
         if let Content::Lines(segment) = lines
             && let Ok(segment) = Arc::try_unwrap(segment)
         {
@@ -61,10 +64,8 @@ impl Transit {
         }
         let Some(held) = self.remove(key) else { return };
         // What made it panic may be the compression: it is set aside as plain lines.
-        let batch = match &held.content {
-            Content::Body(batch) => Some(batch.clone()),
-            _ => job(key, &held, Codec::Identity, wall_ms).run().ok(),
-        };
+        let made = held.batch().cloned();
+        let batch = made.or_else(|| job(key, &held, Codec::Identity, wall_ms).run().ok());
         let fate = self.set_aside_fate(QuarantineReason::Panicked);
         self.note_fate(held.seqs, held.tally(), fate);
         let quarantine =
@@ -87,8 +88,7 @@ impl Transit {
     /// A batch of the window that has to be made, or made anew: its maker died, or some of its points were shed.
     fn remake(&mut self, wall_ms: i64) -> Option<SealJob> {
         let codec = self.terms.codec;
-        let unmade = |held: &Held| held.is_free() && !held.sealing && held.batch().is_none();
-        let (&key, held) = self.window.iter_mut().find(|(_, held)| unmade(held))?;
+        let (&key, held) = self.window.iter_mut().find(|(_, held)| held.is_to_be_made())?;
         held.sealing = true;
         Some(job(key, held, codec, wall_ms))
     }
@@ -119,6 +119,7 @@ fn held_from(segment: Segment) -> Held {
         oldest: Some(segment.opened()),
         content: Content::Lines(Arc::new(segment)),
         sealing: true,
+        wanted: false,
         row: None,
         saving: false,
         leased: None,

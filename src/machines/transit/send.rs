@@ -19,6 +19,8 @@ pub(crate) enum Lease {
     Batch(Leased),
     /// Nothing before this moment: the link is down.
     NotBefore(Instant),
+    /// The first batch has to be made before: the batcher is to be told.
+    Unmade,
     /// Nothing until something changes.
     Nothing,
 }
@@ -43,7 +45,11 @@ impl Transit {
         }
         let Some(key) = self.first_sendable() else { return Lease::Nothing };
         let Some(held) = self.window.get_mut(&key) else { return Lease::Nothing };
-        let Some(batch) = held.batch().cloned() else { return Lease::Nothing };
+        let Some(batch) = held.batch().cloned() else {
+            held.wanted = true;
+            return Lease::Unmade;
+        };
+        held.wanted = false;
         held.leased = Some(holder);
         self.counters.requests += 1;
         Lease::Batch(Leased { key, batch })
@@ -98,7 +104,7 @@ impl Transit {
         self.window.values().filter(|held| held.leased.is_some()).count()
     }
 
-    /// The first batch nobody has in hand, unless an older one has to be waited for.
+    /// The first batch nobody has in hand, unless an older one has to be waited for. It may not be made yet.
     fn first_sendable(&self) -> Option<u64> {
         let evicting = self.may_be_evicting();
         let stored_first = self.terms.loss_window.is_some_and(|window| window.is_zero());
@@ -107,7 +113,7 @@ impl Transit {
             // A transaction may be dropping old rows to make room: they are not to be sent at the same time.
             let may_go = evicting && !held.is_volatile();
             let unsaved = stored_first && held.is_volatile();
-            if rows_between || may_go || unsaved || held.batch().is_none() {
+            if rows_between || may_go || unsaved {
                 return None;
             }
             if held.leased.is_none() {

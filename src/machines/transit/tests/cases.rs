@@ -1,0 +1,223 @@
+//! Named cases, one for each find.
+
+use std::time::Duration;
+
+use super::rig::{Disk, Full, terms, trouble};
+use super::world::{End, World};
+use crate::machines::transit::{Lease, Terms};
+use crate::machines::verdict::Verdict;
+use crate::machines::waiters::Until;
+use crate::values::fate::{Fate, ShedReason};
+
+const DURABLE: Option<Duration> = Some(Duration::ZERO);
+
+fn world(terms: Terms, rows_max: usize, full: Full) -> World {
+    World::new(terms, Disk::new(rows_max, full))
+}
+
+fn seal_all(world: &mut World) {
+    while world.take_jobs(1) > 0 {
+        world.finish_job(0, true);
+    }
+}
+
+fn store_all(world: &mut World) {
+    world.commit_all();
+    seal_all(world);
+    while world.plan(false) {
+        world.finish_trip(End::Answered);
+        seal_all(world);
+    }
+}
+
+/// The batch [1, 5] loses its first points, is made anew as [4, 5], and is known by that number from then on.
+fn trimmed() -> World {
+    let mut world = world(Terms { points_max: 10, ..terms() }, 100, Full::DropOldest);
+    world.push(10);
+    seal_all(&mut world);
+    world.push(3);
+    world.commit_all();
+    assert!(!world.plan(false), "it has to be made anew first");
+    seal_all(&mut world);
+    world
+}
+
+#[test]
+fn a_trimmed_batch_is_found_again_after_the_answer_of_its_transaction_was_lost() {
+    let mut world = trimmed();
+    assert!(world.plan(false) && world.lease(0));
+    // Settled while it is being stored: only the row's number tells that it was.
+    world.answer(0, Verdict::Delivered);
+    world.finish_trip(End::AnswerLost);
+    world.check();
+    world.drain();
+}
+
+#[test]
+fn a_trimmed_batch_is_not_read_back_beside_itself() {
+    let mut world = trimmed();
+    store_all(&mut world);
+    for _ in 0..12 {
+        world.push(5);
+        store_all(&mut world);
+    }
+    assert!(world.transit.beyond.batches > 0);
+    world.check();
+    world.drain();
+}
+
+#[test]
+fn a_trimmed_batch_that_is_evicted_leaves_the_window() {
+    let mut world = trimmed();
+    world.disk.rows_max = 2;
+    store_all(&mut world);
+    world.push(10);
+    store_all(&mut world);
+    world.check();
+    world.drain();
+}
+
+#[test]
+fn a_transaction_that_was_asked_for_is_not_slept_over_while_the_spool_is_full() {
+    let window = Some(Duration::from_secs(60));
+    let mut world = world(Terms { loss_window: window, ..terms() }, 1, Full::Refuse);
+    world.push(5);
+    store_all(&mut world);
+    world.push(5);
+    seal_all(&mut world);
+    assert!(world.plan(false), "rows are in the spool, so it goes there");
+    world.finish_trip(End::Answered);
+    assert!(!world.plan(false), "full");
+    let due = world.transit.next_commit_at().unwrap();
+    assert_eq!(due, world.now + Duration::from_secs(1));
+    world.pass_to_next_due();
+    world.drain();
+}
+
+#[test]
+fn what_a_transaction_dropped_whose_answer_was_lost_is_not_stored_again() {
+    let mut world = world(Terms { loss_window: DURABLE, ..terms() }, 2, Full::DropOldest);
+    world.push(10);
+    world.ask(9, Until::Settled);
+    store_all(&mut world);
+    world.push(10);
+    seal_all(&mut world);
+    assert!(world.plan(false));
+    world.finish_trip(End::AnswerLost);
+    world.check();
+    assert_eq!(world.fates[&1], Fate::Shed(ShedReason::SpoolFull));
+    world.drain();
+}
+
+#[test]
+fn a_receipt_is_answered_though_the_answer_that_its_point_was_dropped_is_lost() {
+    let mut world = world(Terms { loss_window: DURABLE, ..terms() }, 12, Full::DropOldest);
+    world.push(60);
+    world.terms.points_max = 100;
+    store_all(&mut world);
+    world.push(5);
+    store_all(&mut world);
+    assert!(world.transit.beyond.batches > 0);
+    // The rows of the window are in hand, so the first to go is one beyond.
+    let beyond = world.transit.read_to + 5;
+    world.ask(world.transit.last_seq() - beyond, Until::Settled);
+    world.push(40);
+    seal_all(&mut world);
+    assert!(world.plan(false));
+    world.finish_trip(End::AnswerLost);
+    world.check();
+    world.drain();
+}
+
+#[test]
+fn a_batch_delivered_while_the_spool_drops_it_is_counted_once() {
+    // The transit believes that there is room enough, so the two may race.
+    let wrong = Terms { loss_window: DURABLE, spool_bytes_max: 1 << 40, ..terms() };
+    let mut world = world(wrong, 2, Full::DropOldest);
+    world.push(10);
+    store_all(&mut world);
+    world.push(10);
+    seal_all(&mut world);
+    assert!(world.plan(false) && world.lease(0));
+    world.answer(0, Verdict::Delivered);
+    world.finish_trip(End::Answered);
+    world.check();
+    world.drain();
+}
+
+#[test]
+fn a_batch_settled_while_it_was_stored_is_not_read_back() {
+    let mut world = world(terms(), 100, Full::DropOldest);
+    world.push(5);
+    seal_all(&mut world);
+    world.commit_all();
+    assert!(world.lease(0) && world.plan(false));
+    world.answer(0, Verdict::Delivered);
+    world.finish_trip(End::Answered);
+    world.push(40);
+    store_all(&mut world);
+    world.check();
+    world.drain();
+}
+
+#[test]
+fn a_row_that_a_repair_could_not_save_is_stored_afresh_and_sent_in_its_place() {
+    let mut world = world(Terms { loss_window: DURABLE, points_max: 100, ..terms() }, 100, Full::DropOldest);
+    world.push(80);
+    store_all(&mut world);
+    assert!(world.transit.beyond.batches > 0);
+    let mut opened = world.disk.opened();
+    opened.backlog.batches -= 1;
+    opened.backlog.points -= 5;
+    let disk = world.disk.clone();
+    let find = |key| if key == 6 { crate::machines::transit::Found::Nothing } else { disk.find(key) };
+    world.transit.reopened(&opened, find, world.now);
+    assert_eq!(world.transit.pending_points(), 80);
+    let plan = world.transit.plan_commit(false, None, world.now).unwrap();
+    assert_eq!(plan.appends[0].seqs.first, 6);
+    let outcome = crate::machines::plan::Committed {
+        appended: vec![crate::machines::plan::RowId(1_000)],
+        backlog: disk.backlog(),
+        ledger: disk.ledger().clone(),
+        ..Default::default()
+    };
+    world.transit.committed(&outcome, world.now);
+    assert!(world.transit.window.contains_key(&6), "it is not left for a read that would not find it");
+    assert_eq!(world.transit.pending_points(), 80);
+}
+
+#[test]
+fn one_request_at_a_time_probes_a_server_that_is_down() {
+    let mut world = world(Terms { loss_window: None, ..terms() }, 0, Full::Refuse);
+    world.push(20);
+    seal_all(&mut world);
+    assert!(world.lease(0) && world.lease(1));
+    world.answer(1, trouble());
+    let Lease::NotBefore(at) = world.transit.lease(1, world.now) else { panic!("the link is down") };
+    world.now = at;
+    assert!(!world.lease(1), "the first request is still under way");
+    world.answer(0, Verdict::Delivered);
+    assert!(world.lease(0) && world.lease(1), "the link is up");
+    world.drain();
+}
+
+#[test]
+fn a_batch_in_work_during_two_panics_is_set_aside() {
+    for window in [None, DURABLE, Some(Duration::from_secs(1))] {
+        let mut world = world(Terms { loss_window: window, ..terms() }, 100, Full::DropOldest);
+        world.push(10);
+        if window == DURABLE {
+            store_all(&mut world);
+        } else {
+            seal_all(&mut world);
+        }
+        for _ in 0..2 {
+            assert!(world.lease(0));
+            world.die(0, true);
+            world.check();
+        }
+        assert_eq!(world.fates.len(), 5);
+        assert!(world.lease(0) && world.leases[&0].batch.seqs.first == 6);
+        world.drain();
+    }
+}

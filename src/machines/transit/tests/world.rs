@@ -1,0 +1,467 @@
+//! A transit with everyone who works on it, played by hand, and beside it what is known of every single point.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot::Receiver;
+
+use super::rig::{Disk, HERE, check_body, line_of};
+use crate::machines::plan::CommitPlan;
+use crate::machines::queue::EncodedLine;
+use crate::machines::transit::{Holder, Lease, Leased, PushRefusal, ReadRequest, SealJob, Terms, Transit};
+use crate::machines::verdict::Verdict;
+use crate::machines::waiters::Until;
+use crate::values::config::WhenFull;
+use crate::values::fate::{Fate, QuarantineReason, ShedReason, Standing};
+use crate::values::ledger::Ledger;
+
+pub(super) const QUEUE_FULL: Fate = Fate::Shed(ShedReason::QueueFull);
+const PANICKED: Fate = Fate::Quarantined(QuarantineReason::Panicked);
+
+/// What becomes of a transaction and its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Answered,
+    /// It happened, and the worker died before it could say so.
+    AnswerLost,
+    /// The worker died before.
+    Never,
+}
+
+pub(super) struct World {
+    pub(super) transit: Transit,
+    pub(super) disk: Disk,
+    pub(super) terms: Terms,
+    pub(super) now: Instant,
+    /// Points without a fate.
+    pub(super) pending: BTreeSet<u64>,
+    /// The fates of this life.
+    pub(super) fates: BTreeMap<u64, Fate>,
+    /// Points of rows that were read and found damaged, and are still counted as pending.
+    damaged: BTreeSet<u64>,
+    /// Points that were dropped from the file while they were being delivered.
+    disputed: BTreeSet<u64>,
+    base: Ledger,
+    pub(super) jobs: Vec<SealJob>,
+    pub(super) trip: Option<(CommitPlan, Option<ReadRequest>)>,
+    pub(super) leases: BTreeMap<Holder, Leased>,
+    receipts: Vec<(u64, Until, Receiver<Standing>)>,
+    flushes: Vec<(u64, Receiver<()>)>,
+    commits: Vec<(u64, Receiver<()>)>,
+}
+
+impl World {
+    pub(super) fn new(terms: Terms, disk: Disk) -> Self {
+        Self {
+            transit: Transit::new(terms, &disk.opened()),
+            pending: disk.stored().collect(),
+            base: disk.ledger().clone(),
+            disk,
+            terms,
+            now: Instant::now(),
+            fates: BTreeMap::new(),
+            damaged: BTreeSet::new(),
+            disputed: BTreeSet::new(),
+            jobs: Vec::new(),
+            trip: None,
+            leases: BTreeMap::new(),
+            receipts: Vec::new(),
+            flushes: Vec::new(),
+            commits: Vec::new(),
+        }
+    }
+
+    pub(super) fn push(&mut self, points: u64) {
+        for _ in 0..points {
+            self.push_one();
+        }
+    }
+
+    fn push_one(&mut self) {
+        let number = self.transit.next_seq();
+        let sheddable = self.sheddable();
+        let shed_before = self.transit.books.total().of(QUEUE_FULL).points;
+        let line = line_of(number);
+        let now = self.now;
+        let pushed =
+            self.transit.push(EncodedLine { bytes: line.as_bytes(), timestamp: 1 }, &HERE, || now);
+        let shed = self.transit.books.total().of(QUEUE_FULL).points - shed_before;
+        match pushed {
+            Ok(pushed) => {
+                assert_eq!(pushed.number, number);
+                self.pending.insert(number);
+                let goners = sheddable.into_iter().chain([number]).take(shed as usize);
+                let goners = match self.terms.when_full {
+                    WhenFull::DropNewest => (shed > 0).then_some(number).into_iter().collect(),
+                    _ => goners.collect::<Vec<_>>(),
+                };
+                assert_eq!(goners.len() as u64, shed);
+                for goner in goners {
+                    self.settle(goner, QUEUE_FULL);
+                }
+                if self.pending.contains(&number) {
+                    assert!(self.in_memory() <= self.terms.points_max, "the bound is kept");
+                }
+            }
+            Err(PushRefusal::Full) => {
+                assert_eq!(self.terms.when_full, WhenFull::Refuse);
+                assert!(self.in_memory() >= self.terms.points_max);
+            }
+            Err(other) => assert!(self.transit.is_stopped(), "{other:?}"),
+        }
+    }
+
+    /// The points that may be shed, the first to go first.
+    fn sheddable(&self) -> Vec<u64> {
+        let free = self.transit.window.values().filter(|held| held.is_free());
+        let windowed = free.flat_map(|held| held.seqs.first..=held.seqs.last);
+        let queue_first = self.transit.queue.first().unwrap_or(u64::MAX);
+        windowed.chain(self.pending.range(queue_first..).copied()).collect()
+    }
+
+    fn in_memory(&self) -> u64 {
+        self.transit.queue.held().points + self.transit.volatile.points
+    }
+
+    pub(super) fn take_jobs(&mut self, jobs_max: usize) -> usize {
+        let jobs = self.transit.take_seal_jobs(jobs_max, self.now, 0);
+        let taken = jobs.len();
+        self.jobs.extend(jobs);
+        taken
+    }
+
+    /// One of the workers comes back, with a body or having died.
+    pub(super) fn finish_job(&mut self, nth: usize, well: bool) {
+        let Some(nth) = nth.checked_rem(self.jobs.len()) else { return };
+        let mut job = self.jobs.remove(nth);
+        if well {
+            let batch = job.run().unwrap();
+            check_body(&batch);
+            let key = job.release();
+            self.transit.sealed(key, batch);
+            return;
+        }
+        let seqs = self.transit.window.get(&job.key).map(|held| held.seqs);
+        drop(job.content);
+        self.transit.seal_failed(job.key, "panicked", self.now, 0);
+        if let Some(seqs) = seqs.filter(|_| !self.transit.window.contains_key(&job.key)) {
+            (seqs.first..=seqs.last).for_each(|number| self.settle(number, PANICKED));
+        }
+    }
+
+    pub(super) fn plan(&mut self, force: bool) -> bool {
+        if self.trip.is_some() {
+            return false;
+        }
+        let Some(plan) = self.transit.plan_commit(force, None, self.now) else { return false };
+        let read = self.transit.wants_read();
+        self.trip = Some((plan, read));
+        true
+    }
+
+    pub(super) fn finish_trip(&mut self, end: End) {
+        let Some((plan, read)) = self.trip.take() else { return };
+        let before = self.disk.fates.len();
+        let outcome = (end != End::Never).then(|| self.disk.commit(&plan));
+        if self.disk.fates.len() != before {
+            self.learn_fates_of_the_disk();
+        }
+        if let (End::Answered, Some(outcome)) = (end, outcome) {
+            self.transit.committed(&outcome, self.now);
+            if let Some(read) = read {
+                self.read_rows(read);
+            }
+            return;
+        }
+        let (opened, disk, now) = (self.disk.opened(), &self.disk, self.now);
+        let asked = self.transit.keys_to_find();
+        let find = |key| {
+            assert!(asked.contains(&key), "{key} was not looked up");
+            disk.find(key)
+        };
+        self.transit.reopened(&opened, find, now);
+    }
+
+    /// The file's word counts: of what it dropped, and of what was damaged.
+    fn learn_fates_of_the_disk(&mut self) {
+        let disk = std::mem::take(&mut self.disk.fates);
+        for (&number, &fate) in &disk {
+            if self.pending.contains(&number) {
+                self.settle(number, fate);
+                self.damaged.remove(&number);
+            } else if self.fates.get(&number).is_some_and(|known| *known != fate) {
+                self.fates.insert(number, fate);
+                self.disputed.insert(number);
+            }
+        }
+        self.disk.fates = disk;
+    }
+
+    pub(super) fn read(&mut self) -> bool {
+        if self.trip.is_some() {
+            return false;
+        }
+        let Some(request) = self.transit.wants_read() else { return false };
+        self.read_rows(request);
+        true
+    }
+
+    fn read_rows(&mut self, request: ReadRequest) {
+        let rows = self.disk.read(request);
+        for row in &rows {
+            if let Err(damaged) = &row.batch {
+                let seqs = damaged.seqs.unwrap();
+                self.damaged.extend((seqs.first..=seqs.last).filter(|number| self.pending.contains(number)));
+            }
+        }
+        self.transit.read_back(rows, self.now);
+    }
+
+    /// A sender asks for work. Says whether that moved anything.
+    pub(super) fn lease(&mut self, holder: Holder) -> bool {
+        if self.leases.contains_key(&holder) {
+            return false;
+        }
+        let leased = match self.transit.lease(holder, self.now) {
+            Lease::Batch(leased) => leased,
+            // Now the batcher has something to do.
+            Lease::Unmade => return true,
+            Lease::NotBefore(_) | Lease::Nothing => return false,
+        };
+        check_body(&leased.batch);
+        let seqs = leased.batch.seqs;
+        let in_hand = |number: &&u64| {
+            !self.damaged.contains(number)
+                && !self.leases.values().any(|other| other.batch.seqs.contains(**number))
+        };
+        let oldest = self.pending.iter().find(in_hand).copied();
+        assert_eq!(oldest, Some(seqs.first), "the oldest goes first");
+        assert!((seqs.first..=seqs.last).all(|number| self.pending.contains(&number)), "{seqs:?}");
+        self.leases.insert(holder, leased);
+        true
+    }
+
+    pub(super) fn answer(&mut self, holder: Holder, verdict: Verdict) -> bool {
+        let Some(leased) = self.leases.remove(&holder) else { return false };
+        let fate = match verdict {
+            Verdict::Delivered => Some(Fate::Delivered),
+            Verdict::Refused(_) => Some(Fate::Quarantined(QuarantineReason::Refused)),
+            Verdict::Hold(_) => None,
+        };
+        self.transit.answered(leased.key, verdict, 0.5, self.now);
+        let seqs = leased.batch.seqs;
+        for number in seqs.first..=seqs.last {
+            // It may have been dropped from the file meanwhile.
+            if let Some(fate) = fate.filter(|_| self.pending.contains(&number)) {
+                self.settle(number, fate);
+            }
+        }
+        true
+    }
+
+    /// A sender dies, or is stopped.
+    pub(super) fn die(&mut self, holder: Holder, panicked: bool) {
+        let Some(leased) = self.leases.remove(&holder) else { return };
+        let panics = self.transit.window.get(&leased.key).map(|held| held.panics);
+        self.transit.release_all(holder, panicked, self.now);
+        if panics.is_some_and(|panics| panics + u32::from(panicked) >= 2) {
+            let seqs = leased.batch.seqs;
+            (seqs.first..=seqs.last).for_each(|number| self.settle(number, PANICKED));
+        }
+    }
+
+    fn settle(&mut self, number: u64, fate: Fate) {
+        assert!(self.pending.remove(&number), "{number} has one fate: {:?}, {fate:?}", self.fates.get(&number));
+        self.fates.insert(number, fate);
+    }
+
+    pub(super) fn ask(&mut self, back: u64, until: Until) {
+        let Some(number) = self.transit.last_seq().checked_sub(back).filter(|number| *number > 0) else {
+            return;
+        };
+        if self.pending.contains(&number) && !self.is_due(number, until) {
+            self.receipts.push((number, until, self.transit.wait_for(number, until)));
+        }
+    }
+
+    fn is_due(&self, number: u64, until: Until) -> bool {
+        let has_fate = !self.pending.contains(&number) || self.damaged.contains(&number);
+        has_fate || until == Until::Persisted && self.disk.stored().any(|stored| stored == number)
+    }
+
+    pub(super) fn flush(&mut self) {
+        let mark = self.transit.last_seq();
+        self.flushes.push((mark, self.transit.wait_for_flush(mark)));
+    }
+
+    pub(super) fn commit_all(&mut self) {
+        let mark = self.transit.last_seq();
+        self.commits.push((mark, self.transit.wait_for_commit(mark)));
+    }
+
+    /// Everyone looks whether there is something to do, as they do when they are woken.
+    pub(super) fn look(&mut self) -> bool {
+        let mut found = false;
+        loop {
+            let more = self.plan(false) | (self.take_jobs(usize::MAX) > 0);
+            if !more {
+                return found;
+            }
+            found = true;
+        }
+    }
+
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        [self.transit.next_seal_at(), self.transit.next_commit_at()].into_iter().flatten().min()
+    }
+
+    /// Time passes up to the moment somebody is due: nobody was before, and somebody is.
+    pub(super) fn pass_to_next_due(&mut self) -> bool {
+        self.look();
+        let Some(due) = self.next_due() else { return false };
+        assert!(due > self.now, "nobody wakes to find nothing: {:?}", self.now - due);
+        let just_before = due - Duration::from_nanos(1);
+        if just_before > self.now {
+            self.now = just_before;
+            assert!(!self.look(), "nobody sleeps over what is due");
+        }
+        self.now = due;
+        assert!(self.look(), "whoever wakes finds something");
+        true
+    }
+
+    /// The process dies, and begins again with what is on disk.
+    pub(super) fn crash(&mut self) {
+        self.disk.seq_next = self.transit.next_seq() + 7;
+        let disk = self.disk.clone();
+        let ledger = disk.ledger();
+        let backlog = disk.backlog();
+        assert_eq!(ledger.accepted().points, ledger.settled_points() + backlog.points, "on disk");
+        let now = self.now;
+        *self = Self::new(self.terms, disk);
+        self.now = now;
+    }
+
+    /// What holds at every moment.
+    pub(super) fn check(&mut self) {
+        let ledger = self.transit.books.total().clone();
+        let pending = self.transit.pending_points();
+        assert_eq!(ledger.accepted().points, ledger.settled_points() + pending, "{ledger:?}");
+        assert_eq!(pending, self.pending.len() as u64, "pending");
+        for fate in Fate::ALL {
+            let count = self.fates.values().filter(|each| **each == fate).count() as u64;
+            assert_eq!(ledger.of(fate).points, self.base.of(fate).points + count, "{fate:?}");
+        }
+        self.check_window();
+        self.check_standings();
+        self.check_answers();
+    }
+
+    fn check_window(&self) {
+        let mut last = 0;
+        let (mut volatile, mut stored) = (0, 0);
+        for (key, held) in &self.transit.window {
+            assert!(*key <= held.seqs.first && held.seqs.first > last, "{key}: {held:?}");
+            assert!(held.batch().is_none() || *key == held.seqs.first, "{key}: {held:?}");
+            last = held.seqs.last;
+            *if held.is_volatile() { &mut volatile } else { &mut stored } += held.seqs.points();
+        }
+        assert_eq!((volatile, stored), (self.transit.volatile.points, self.transit.stored.points));
+        assert!(self.transit.queue.first().is_none_or(|first| first > last));
+    }
+
+    fn check_standings(&self) {
+        let stored: BTreeSet<u64> = self.disk.stored().collect();
+        for number in &self.pending {
+            match self.transit.standing(*number) {
+                Some(Standing::InMemory) => assert!(!stored.contains(number), "{number} is stored"),
+                Some(Standing::Settled(Fate::Damaged)) => assert!(self.damaged.contains(number)),
+                Some(Standing::Settled(fate)) => panic!("{number} is pending, not {fate:?}"),
+                Some(_) | None => assert!(stored.contains(number), "{number} is nowhere"),
+            }
+        }
+        for (number, fate) in &self.fates {
+            match self.transit.standing(*number) {
+                Some(standing) if !self.disputed.contains(number) => {
+                    assert_eq!(standing, Standing::Settled(*fate), "{number}");
+                }
+                // Dropped by a transaction whose answer was lost: the file knows.
+                None => assert_eq!(self.disk.fates.get(number), Some(fate), "{number}"),
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn check_answers(&mut self) {
+        if let Some(outbox) = self.transit.take_outbox() {
+            outbox.answers.send();
+        }
+        let mut receipts = std::mem::take(&mut self.receipts);
+        receipts.retain_mut(|(number, until, receipt)| {
+            let answer = receipt.try_recv().ok();
+            assert_eq!(answer.is_some(), self.is_due(*number, *until), "{number} {until:?} {answer:?}");
+            answer.is_none()
+        });
+        self.receipts = receipts;
+        let oldest = self.pending.iter().find(|number| !self.damaged.contains(number));
+        self.flushes.retain_mut(|(mark, flush)| {
+            let answered = flush.try_recv().is_ok();
+            assert!(!answered || oldest.is_none_or(|oldest| oldest > mark), "flush to {mark}: {oldest:?}");
+            !answered
+        });
+        let stored: BTreeSet<u64> = self.disk.stored().collect();
+        let volatile = self.pending.iter().find(|number| !stored.contains(number));
+        self.commits.retain_mut(|(mark, commit)| {
+            let answered = commit.try_recv().is_ok();
+            assert!(!answered || volatile.is_none_or(|oldest| oldest > mark), "commit to {mark}: {volatile:?}");
+            !answered
+        });
+    }
+
+    /// The server takes everything and the disk works: everything meets its fate, and nobody is left waiting.
+    pub(super) fn drain(&mut self) {
+        for _ in 0..10_000 {
+            if self.is_at_rest() {
+                return self.check_the_end();
+            }
+            let mut moved = self.look();
+            moved |= !self.jobs.is_empty();
+            while !self.jobs.is_empty() {
+                self.finish_job(0, true);
+            }
+            moved |= self.trip.is_some();
+            self.finish_trip(End::Answered);
+            moved |= self.read();
+            for holder in 0..4 {
+                moved |= self.answer(holder, Verdict::Delivered);
+                moved |= self.lease(holder);
+            }
+            self.check();
+            if !moved {
+                let link = self.transit.link.not_before(self.now);
+                let due = [self.next_due(), link].into_iter().flatten().min();
+                self.now = due.unwrap_or_else(|| panic!("stuck with {:?} in {:#?}", self.pending, self.transit));
+            }
+        }
+        panic!("not at rest after 10,000 rounds: {:#?}", self.transit);
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.pending.is_empty() && self.jobs.is_empty() && self.trip.is_none() && self.leases.is_empty()
+    }
+
+    fn check_the_end(&mut self) {
+        self.check();
+        assert!(self.flushes.is_empty() && self.commits.is_empty(), "marks are passed");
+        if self.plan(true) {
+            self.finish_trip(End::Answered);
+            self.check();
+            let (memory, disk) = (self.transit.books.total(), self.disk.ledger());
+            for fate in Fate::ALL {
+                assert_eq!(memory.of(fate).points, disk.of(fate).points, "{fate:?} on disk");
+            }
+            assert_eq!(memory.accepted().points, disk.accepted().points, "accepted on disk");
+            assert_eq!(self.disk.stored().count(), 0);
+        }
+    }
+}
