@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use influx_spool::{
-    Database, DatabaseBuilder, DatabaseHandle, Event, Fate, Point, ShedReason, SpoolHealth, Told,
+    Database, DatabaseBuilder, DatabaseHandle, Event, Fate, Point, ShedReason, SpoolHealth, Standing, Told,
 };
 use support::receiver::Receiver;
 
@@ -19,6 +19,12 @@ const TEXT_BYTES: usize = 1_000;
 
 /// A push that takes longer has waited for something. It takes microseconds; the rest is for a busy machine.
 const PUSH_MAX: Duration = Duration::from_secs(2);
+
+/// The log is copied into the database from 16 MiB on; beside that there is room for one transaction of 16 batches of 2 MiB.
+const LOG_BYTES_MAX: u64 = 48 << 20;
+
+/// Free pages that a file keeps for the next batches, and some.
+const FILE_BYTES_KEPT: u64 = 20 << 20;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -92,6 +98,70 @@ fn what_was_delivered_while_others_filled_the_disk_is_not_sent_again() {
         assert_eq!(stats.unclean_ends_total, 0, "a full disk is no reason to open the file again");
         db.stop(LONG).await.unwrap();
         check_arrived_once(&receiver, 3_100);
+    });
+}
+
+#[test]
+fn the_log_stays_small_in_an_outage_and_the_file_gives_its_space_back_after_it() {
+    run(async {
+        let receiver = Receiver::start_down();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("disk.db");
+        let size_of = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let db = Database::builder("log").http(receiver.url()).spool(&file).gzip(false).start().unwrap();
+        let mut log_max = 0;
+        for number in 0..100_000 {
+            db.push_wait(Point::new("log").field("n", number).field("text", "x".repeat(TEXT_BYTES)))
+                .await
+                .unwrap();
+            if number % 100 == 0 {
+                log_max = log_max.max(size_of(&folder.path().join("disk.db-wal")));
+            }
+        }
+        db.commit(LONG).await.unwrap();
+        let full = size_of(&file);
+        assert!(full > 80 << 20, "{full}");
+        assert!(log_max <= LOG_BYTES_MAX, "{log_max}");
+
+        receiver.come_up();
+        db.reconfigure(db.config()).await.unwrap();
+        assert!(db.flush(LONG).await.unwrap().complete);
+        let given_back = async {
+            // The file shrinks slice by slice; nobody is told of it.
+            while size_of(&file) > FILE_BYTES_KEPT {
+                actix_rt::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(LONG, given_back).await.unwrap_or_else(|_| panic!("{} bytes", size_of(&file)));
+        println!("log {log_max} bytes at most, file {full} bytes, then {}", size_of(&file));
+        db.stop(LONG).await.unwrap();
+    });
+}
+
+#[test]
+fn old_batches_expire_from_an_idle_spool() {
+    if std::env::var_os("RUN_SLOW_TESTS").is_none() {
+        println!("skipped: the spool is looked after once a minute; set RUN_SLOW_TESTS");
+        return;
+    }
+    run(async {
+        let receiver = Receiver::start_down();
+        let folder = tempfile::tempdir().unwrap();
+        let db = Database::builder("expiry").http(receiver.url()).spool(folder.path().join("expiry.db"));
+        let db = db
+            .configure(|config| config.spool.as_mut().unwrap().age_max = Some(Duration::from_secs(5)))
+            .start()
+            .unwrap();
+        let seq = db.push(Point::new("old").field("n", 1)).unwrap();
+        db.commit(LONG).await.unwrap();
+        let commits = db.stats().commits_total;
+        let expired = tokio::time::timeout(LONG * 2, db.delivered(seq)).await.expect("within two minutes");
+        assert_eq!(expired, Ok(Standing::Settled(Fate::Expired)));
+        let stats = db.stats();
+        assert_eq!((stats.ledger.of(Fate::Expired).points, stats.pending.points), (1, 0));
+        // One for the note of the attempts at most, one for the expiry.
+        assert!(stats.commits_total <= commits + 2, "{} transactions", stats.commits_total - commits);
+        db.stop(LONG).await.unwrap();
     });
 }
 
