@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::shared::{Shared, SpoolSlot};
 use crate::machines::waiters::Until;
+use crate::spool::SpoolError;
 use crate::values::error::CallError;
 use crate::values::fate::Standing;
 use crate::values::seq::Seq;
@@ -47,36 +48,48 @@ impl Shared {
             return Ok(Standing::Lost);
         }
         let (answer, answered) = oneshot::channel();
+        self.look_up(number, answer);
+        match answered.await {
+            Ok(Ok(Some(standing))) if reached(standing, until) => Ok(standing),
+            Ok(Ok(Some(_))) => self.wait_for_fate(number).await,
+            Ok(Ok(None)) => Ok(Standing::Lost),
+            Ok(Err(_)) => Err(CallError::Panicked),
+            Err(_) if self.with(|transit| transit.is_dismissed()) => Err(CallError::Stopped),
+            Err(_) => Err(CallError::Busy),
+        }
+    }
+
+    /// Looks a number up on the spool's own lane, where nothing else has the spool in hand. Without an open spool the
+    /// answer is dropped.
+    fn look_up(self: &Arc<Self>, number: u64, answer: oneshot::Sender<LookedUp>) {
         let shared = Arc::clone(self);
-        // On the spool's own lane nothing else has the spool in hand.
-        self.disk.run(move || {
-            let standing = shared.take_spool().map(|mut spool| {
+        self.disk.run(move || match shared.take_spool() {
+            Some(mut spool) => {
                 let standing = spool.standing(number);
                 shared.put_spool(SpoolSlot::Idle(spool));
                 shared.store.ring();
-                standing
-            });
-            let _ = answer.send(standing);
-        });
-        match answered.await {
-            Ok(Some(Ok(Some(standing)))) if reached(standing, until) => Ok(standing),
-            Ok(Some(Ok(Some(_)))) => {
-                // It lies in the backlog, and will be read back and settled; or has been meanwhile.
-                let answer = self.with(|transit| match transit.standing(number) {
-                    Some(standing) if reached(standing, until) => Err(standing),
-                    _ => Ok(transit.wait_for(number, until)),
-                });
-                match answer {
-                    Ok(answer) => answer.await.map_err(|_| CallError::Stopped),
-                    Err(standing) => Ok(standing),
-                }
+                let _ = answer.send(standing);
             }
-            Ok(Some(Ok(None))) => Ok(Standing::Lost),
-            Ok(None) => Err(CallError::Busy),
-            Ok(Some(Err(_))) | Err(_) => Err(CallError::Panicked),
+            // Taken out for work that waits in this lane behind us: next time behind that.
+            None if shared.spool_is_working() => shared.look_up(number, answer),
+            None => {}
+        });
+    }
+
+    /// Waits for the fate of a point of the backlog. It may have been read back and settled since the file was asked.
+    async fn wait_for_fate(&self, number: u64) -> Result<Standing, CallError> {
+        let found = self.with(|transit| match transit.standing(number) {
+            Some(standing) if reached(standing, Until::Settled) => Ok(standing),
+            _ => Err(transit.wait_for(number, Until::Settled)),
+        });
+        match found {
+            Ok(standing) => Ok(standing),
+            Err(answer) => answer.await.map_err(|_| CallError::Stopped),
         }
     }
 }
+
+type LookedUp = Result<Option<Standing>, SpoolError>;
 
 enum Found {
     No,

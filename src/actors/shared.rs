@@ -309,6 +309,10 @@ impl Shared {
         matches!(*self.slot(), SpoolSlot::Closed(_))
     }
 
+    pub(crate) fn spool_is_working(&self) -> bool {
+        matches!(*self.slot(), SpoolSlot::Working(_))
+    }
+
     pub(crate) fn stamp_last_nanos(&self) -> Option<i64> {
         self.stamper.last().map(|units| units.saturating_mul(self.encoder.precision().nanoseconds()))
     }

@@ -24,7 +24,7 @@ use crate::failpoint::failpoint;
 use crate::machines::backoff::Backoff;
 use crate::machines::plan::CommitPlan;
 use crate::machines::transit::{Found, ReadRequest};
-use crate::spool::{Spool, SpoolError};
+use crate::spool::{Maintained, Spool, SpoolError, SpoolErrorKind};
 use crate::values::health::{Event, SpoolHealth};
 
 /// Bodies read in one go, at the most: enough for the senders, and little beside the queue's own bound.
@@ -34,8 +34,12 @@ const READ_BYTES_MAX: u64 = 8 << 20;
 const REOPEN_MIN: Duration = Duration::from_millis(100);
 const REOPEN_MAX: Duration = Duration::from_secs(30);
 
-/// An idle spool is tidied after this time: old batches expire, free pages go back.
+/// An idle spool is looked after this often: old batches expire, free pages go back. Without anything to do nothing is
+/// written.
 const TIDY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Between two slices of giving pages back (4 MiB each): a gigabyte takes half a minute, and the disk is free for others.
+const TIDY_PAUSE: Duration = Duration::from_millis(100);
 
 pub(crate) struct Store {
     shared: Arc<Shared>,
@@ -43,12 +47,25 @@ pub(crate) struct Store {
     reopening: Backoff,
     /// No attempt to open the spool before this moment.
     not_before: Option<Instant>,
+    /// When the files are to be looked after, if nothing else happens before: whatever is done ends with that.
+    tidy_at: Option<Instant>,
+    /// Batches are old enough to expire, and only a transaction lets them go.
+    expiry_due: bool,
 }
 
 /// What is to be done with the spool in one go.
 struct Work {
     plan: Option<CommitPlan>,
     read: Option<ReadRequest>,
+}
+
+/// The spool is back.
+#[derive(actix::Message)]
+#[rtype(result = "()")]
+struct CameHome {
+    left: Maintained,
+    /// Whether a transaction was made that let nothing go. Another would not either: what is left is being sent.
+    in_vain: bool,
 }
 
 /// A worker panicked with the spool in hand.
@@ -64,11 +81,11 @@ struct SpoolFailed;
 impl Store {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let reopening = Backoff::new(REOPEN_MIN, REOPEN_MAX, 2);
-        Self { shared, timer: None, reopening, not_before: None }
+        Self { shared, timer: None, reopening, not_before: None, tidy_at: None, expiry_due: false }
     }
 
-    /// Has done what is due, or sleeps until something is. `tidy` makes a transaction of nothing, if need be.
-    fn work(&mut self, tidy: bool, ctx: &mut PriorityContext<Self>) {
+    /// Has done what is due, or sleeps until something is.
+    fn work(&mut self, ctx: &mut PriorityContext<Self>) {
         if self.shared.spool_is_closed() {
             self.reopen(ctx);
             return;
@@ -76,14 +93,16 @@ impl Store {
         let Some(spool) = self.shared.take_spool() else { return };
         self.reopening.reset();
         let stamp_last = self.shared.stamp_last_nanos();
+        let now = Instant::now();
         let (work, wants_seal) = self.shared.with(|transit| {
-            let plan = transit.plan_commit(tidy, stamp_last, Instant::now());
+            let plan = transit.plan_commit(self.expiry_due, stamp_last, now);
             (Work { plan, read: transit.wants_read() }, transit.wants_seal())
         });
         if wants_seal {
             self.shared.batcher.ring();
         }
-        if work.plan.is_none() && work.read.is_none() {
+        let tidy = self.tidy_at.is_some_and(|at| at <= now);
+        if work.plan.is_none() && work.read.is_none() && !tidy {
             self.shared.put_spool(SpoolSlot::Idle(spool));
             self.sleep_until_due(ctx);
             return;
@@ -104,7 +123,8 @@ impl Store {
     }
 
     fn sleep_until_due(&mut self, ctx: &mut PriorityContext<Self>) {
-        if let Some(due) = self.shared.with(|transit| transit.next_commit_at()) {
+        let commit_at = self.shared.with(|transit| transit.next_commit_at());
+        if let Some(due) = [commit_at, self.tidy_at].into_iter().flatten().min() {
             self.sleep_until(due, ctx);
         }
     }
@@ -119,7 +139,7 @@ impl Store {
         }
         let handle = ctx.run_later(due.saturating_duration_since(now), |this, ctx| {
             this.timer = None;
-            this.work(false, ctx);
+            this.work(ctx);
         });
         self.timer = Some((due, handle));
     }
@@ -131,8 +151,11 @@ impl Actor for Store {
     fn started(&mut self, ctx: &mut Self::Context) {
         failpoint!("store::started");
         self.shared.store.answer();
-        ctx.run_interval(TIDY_INTERVAL, |this, ctx| this.work(true, ctx));
-        self.work(false, ctx);
+        ctx.run_interval(TIDY_INTERVAL, |this, ctx| {
+            this.tidy_at = Some(Instant::now());
+            this.work(ctx);
+        });
+        self.work(ctx);
     }
 
     fn stopping(&mut self, _: &mut Self::Context) -> actix::Running {
@@ -147,7 +170,17 @@ impl Handler<Wake> for Store {
     fn handle(&mut self, wake: Wake, ctx: &mut Self::Context) {
         wake.heed();
         self.shared.store.answer();
-        self.work(false, ctx);
+        self.work(ctx);
+    }
+}
+
+impl Handler<CameHome> for Store {
+    type Result = ();
+
+    fn handle(&mut self, CameHome { left, in_vain }: CameHome, ctx: &mut Self::Context) {
+        self.tidy_at = left.more.then(|| Instant::now() + TIDY_PAUSE);
+        self.expiry_due = left.expiry_due && !in_vain;
+        self.work(ctx);
     }
 }
 
@@ -164,7 +197,7 @@ impl Handler<SpoolFailed> for Store {
 
     fn handle(&mut self, _: SpoolFailed, ctx: &mut Self::Context) {
         self.not_before = Some(Instant::now() + self.reopening.next_delay(fastrand::f64()));
-        self.work(false, ctx);
+        self.work(ctx);
     }
 }
 
@@ -182,26 +215,44 @@ impl Trip {
 
     fn work(self, mut spool: Box<Spool>, work: &Work) {
         match self.try_work(&mut spool, work) {
-            Ok(()) => self.come_home(spool),
+            Ok(came_home) => self.come_home(spool, came_home),
             Err(error) => self.fail(spool, &error),
         }
     }
 
-    fn try_work(&self, spool: &mut Spool, work: &Work) -> Result<(), SpoolError> {
+    fn try_work(&self, spool: &mut Spool, work: &Work) -> Result<CameHome, SpoolError> {
         let now = SystemTime::now();
-        if let Some(plan) = &work.plan {
-            failpoint!("store::before_commit");
-            let outcome = spool.commit(plan, now)?;
-            failpoint!("store::after_commit");
-            self.shared.with(|transit| transit.committed(&outcome, Instant::now()));
-        }
+        let in_vain = match &work.plan {
+            Some(plan) => !self.commit(spool, plan, now)?,
+            None => false,
+        };
         if let Some(read) = work.read {
             let after = (read.after > 0).then_some(read.after);
             let rows = spool.read_after(after, read.rows_max, READ_BYTES_MAX)?;
             self.shared.with(|transit| transit.read_back(rows, Instant::now()));
         }
-        spool.maintain(now)?;
-        Ok(())
+        let left = match spool.maintain(now) {
+            // What could not be copied or given back stays where it is: nothing is lost by it.
+            Err(error) if error.kind() == SpoolErrorKind::DiskFull => Maintained::default(),
+            other => other?,
+        };
+        Ok(CameHome { left, in_vain })
+    }
+
+    /// Makes a transaction; whether it let old batches go. A full disk is no failure of the spool: everything stays in
+    /// memory, and is tried again.
+    fn commit(&self, spool: &mut Spool, plan: &CommitPlan, now: SystemTime) -> Result<bool, SpoolError> {
+        failpoint!("store::before_commit");
+        let outcome = match spool.commit(plan, now) {
+            Err(error) if error.kind() == SpoolErrorKind::DiskFull => {
+                self.shared.with(|transit| transit.commit_found_no_room(Instant::now()));
+                return Ok(false);
+            }
+            other => other?,
+        };
+        failpoint!("store::after_commit");
+        self.shared.with(|transit| transit.committed(&outcome, Instant::now()));
+        Ok(!outcome.evicted.is_empty())
     }
 
     fn reopen(self) {
@@ -219,7 +270,10 @@ impl Trip {
                         self.shared.with(|transit| transit.reopened(&begin, find, Instant::now()));
                         tracing::info!(database = &*self.shared.name, "the spool is open again");
                         self.shared.tell(Event::Spool(SpoolHealth::Ok));
-                        self.come_home(Box::new(spool));
+                        self.come_home(
+                            Box::new(spool),
+                            CameHome { left: Maintained::default(), in_vain: false },
+                        );
                     }
                     Err(error) => self.fail(Box::new(spool), &error),
                 }
@@ -228,10 +282,12 @@ impl Trip {
         }
     }
 
-    fn come_home(mut self, spool: Box<Spool>) {
+    fn come_home(mut self, spool: Box<Spool>, message: CameHome) {
         self.home = true;
         self.shared.put_spool(SpoolSlot::Idle(spool));
+        // Rung as well: the store that sent this worker may be gone.
         self.shared.ring_all();
+        self.store.do_send(message);
     }
 
     /// A connection that failed is not used again: a second sync is never trusted, and only opening the file anew

@@ -149,8 +149,10 @@ impl SlidingQueue {
         limits: SegmentLimits,
         now: impl FnOnce() -> Instant,
     ) -> Milestone {
-        let fits =
-            self.segments.back().is_some_and(|open| open.is_before(seq) && open.takes(&line, destination, limits));
+        let fits = self
+            .segments
+            .back()
+            .is_some_and(|open| open.is_before(seq) && open.takes(&line, destination, limits));
         if !fits {
             self.open_segment(seq, line.timestamp, destination, now());
         }

@@ -47,7 +47,9 @@ impl Spool {
         let is_low = room::disk_is_low(&self.paths, &self.options);
         let more =
             self.give_back(if is_low { 0 } else { FREE_PAGES_KEPT + room::used_pages(&self.conn)? / 2 })?;
-        if is_low && self.log_bytes()? > 0 {
+        // A slice's worth, so that a queue that breathes does not copy its log after every commit.
+        let shrinks = !more && room::pages_cut_off(&self.conn, &self.paths)? >= PAGES_PER_CALL;
+        if (is_low || shrinks) && self.log_bytes()? > 0 {
             // After the pages behind the end are given up, so that the file need not grow for them.
             checkpoint_if_room(&self.conn, &self.paths)?;
         }

@@ -76,6 +76,7 @@ pub use salvage::SalvageReport;
 pub use state::QuarantineSize;
 
 pub(crate) use {
+    maintain::Maintained,
     open::{Opened, Spool},
     options::SpoolOptions,
 };

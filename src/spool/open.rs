@@ -12,7 +12,7 @@ use super::pages;
 use super::paths::{self, Paths};
 use super::room;
 use super::salvage::SalvageReport;
-use super::schema;
+use super::schema::{self, PAGE_BYTES};
 use super::set_aside;
 use super::state::State;
 use crate::values::config::SyncMode;
@@ -192,6 +192,10 @@ pub(super) fn open_file(
     } else {
         if options.sync == SyncMode::Full && pages::log_hides_commits(&paths.wal()).during(during)? {
             return Err(SpoolError::new(SpoolErrorKind::Damaged, during));
+        }
+        if paths::len(&paths.rollback_journal()) > 0 && paths::len(&paths.database) <= PAGE_BYTES {
+            // The process ended while the log of a new file was switched on. Who only looks may not undo that.
+            schema::roll_back(&paths.database).during(during)?;
         }
         let looking = schema::connect_to_look(&paths.database).during(during)?;
         schema::probe(&looking, during)?;

@@ -34,6 +34,11 @@ impl Paths {
         self.beside("-wal")
     }
 
+    /// What SQLite keeps beside a database that has no log: ours have none only while they are created.
+    pub(super) fn rollback_journal(&self) -> PathBuf {
+        self.beside("-journal")
+    }
+
     pub(super) fn lock(&self) -> PathBuf {
         self.beside(".lock")
     }

@@ -43,6 +43,12 @@ pub(super) fn has_room_to_checkpoint(conn: &Connection, paths: &Paths) -> rusqli
     Ok(growth == 0 || fs4::available_space(paths.folder()).map_or(true, |free| free > growth))
 }
 
+/// Pages behind the end of the database that the file still has: they go when the log is copied.
+pub(super) fn pages_cut_off(conn: &Connection, paths: &Paths) -> rusqlite::Result<u64> {
+    let pages = paths::len(&paths.database) / PAGE_BYTES;
+    Ok(pages.saturating_sub(pragma(conn, "PRAGMA page_count")?))
+}
+
 /// Pages that storing the row may take at most.
 pub(super) fn pages_for(stored: &StoredBatch) -> u64 {
     let bytes = (stored.body.len() + stored.dest.len()) as u64;

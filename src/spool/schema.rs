@@ -73,6 +73,12 @@ pub(super) fn connect_to_look(path: &Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
+/// Undoes what a process did not come to the end of. SQLite does so itself at the first read, given leave to write.
+pub(super) fn roll_back(path: &Path) -> rusqlite::Result<()> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags)?.query_row("PRAGMA schema_version", [], |_| Ok(()))
+}
+
 /// Opens the one connection that writes.
 pub(super) fn connect_to_write(path: &Path, sync: SyncMode) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(

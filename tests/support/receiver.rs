@@ -109,6 +109,13 @@ impl Receiver {
         std::thread::spawn(move || listen(&listener, &state, generation));
     }
 
+    /// Listens, unless it does.
+    pub fn come_up_if_down(&self) {
+        if !self.state.inner.lock().unwrap().up {
+            self.come_up();
+        }
+    }
+
     /// Stops listening and cuts every connection: from now on connections are refused.
     pub fn go_down(&self) {
         let mut inner = self.state.inner.lock().unwrap();

@@ -202,6 +202,14 @@ impl Transit {
         unsaved.notes.extend(later.notes);
     }
 
+    /// The transaction under way did not happen, since the disk has room for nothing: not even for records of fates.
+    pub(crate) fn commit_found_no_room(&mut self, now: Instant) {
+        self.commit_failed(now);
+        self.note_room(Some(Withheld::DiskFull), now);
+        // They wait as the batches do.
+        self.books.unsaved.since = Some(now + FULL_RETRY);
+    }
+
     /// The numbers that have to be looked up when the spool has been opened anew: of batches, and of points somebody
     /// waits for.
     pub(crate) fn keys_to_find(&self) -> Vec<u64> {
@@ -282,7 +290,9 @@ impl Transit {
     /// neither due nor ready.
     fn due_appends(&mut self, window: Duration, now: Instant) -> Vec<u64> {
         let full = self.append_not_before.is_some_and(|at| now < at);
-        if full && self.books.unsaved.settle.is_empty() {
+        let room_made =
+            !self.books.unsaved.settle.is_empty() && self.records_due_at().is_some_and(|at| at <= now);
+        if full && !room_made {
             return Vec::new();
         }
         let everything = self.must_spool(window);

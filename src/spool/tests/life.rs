@@ -30,6 +30,28 @@ fn a_clean_close_goes_on_with_the_very_next_number() {
 }
 
 #[test]
+fn a_file_whose_creation_was_cut_short_is_begun_afresh() {
+    let bench = Bench::new();
+    let elsewhere = bench.path().with_file_name("begun.db");
+    let conn = rusqlite::Connection::open(&elsewhere).unwrap();
+    // More than the cache holds, so that some of it is in the file before the transaction is at its end.
+    conn.execute_batch(
+        "PRAGMA page_size = 16384; PRAGMA cache_size = 1; BEGIN; CREATE TABLE t (body);
+         INSERT INTO t SELECT zeroblob(100000) FROM (VALUES (1), (2), (3), (4), (5), (6), (7), (8))",
+    )
+    .unwrap();
+    std::fs::copy(&elsewhere, bench.path()).unwrap();
+    std::fs::copy(elsewhere.with_file_name("begun.db-journal"), bench.beside("-journal")).unwrap();
+    let cut = std::fs::OpenOptions::new().write(true).open(bench.path()).unwrap();
+    cut.set_len(16 << 10).unwrap();
+
+    let (mut life, opened) = bench.open();
+    assert_eq!((opened.seq_next, opened.unclean_end), (1, false));
+    life.append(&[b"one"]);
+    assert_eq!(life.bodies(), ["one"]);
+}
+
+#[test]
 fn a_drop_without_close_loses_nothing_committed_and_gives_no_number_twice() {
     let bench = Bench::new();
     let (mut life, first) = bench.open();

@@ -62,8 +62,7 @@ fn action() -> impl Strategy<Value = Action> {
 
 /// Bounds so small that everything is reached, and loss windows of each kind. There is a spool, always.
 fn any_terms() -> impl Strategy<Value = Terms> {
-    let policy =
-        prop_oneof![3 => Just(WhenFull::DropOldest), 1 => Just(WhenFull::DropNewest), 1 => Just(WhenFull::Refuse)];
+    let policy = prop_oneof![3 => Just(WhenFull::DropOldest), 1 => Just(WhenFull::DropNewest), 1 => Just(WhenFull::Refuse)];
     let codec = prop_oneof![Just(Codec::Identity), Just(Codec::Gzip)];
     let window = prop_oneof![Just(0), Just(1000), Just(60_000)].prop_map(Duration::from_millis);
     // What the transit believes of the file's bound: right, or so wrong that leases and evictions race.
@@ -82,7 +81,8 @@ fn any_terms() -> impl Strategy<Value = Terms> {
 
 fn any_disk() -> impl Strategy<Value = Disk> {
     let full = prop_oneof![Just(Full::DropOldest), Just(Full::Refuse)];
-    (prop_oneof![3 => 1..30_usize, 1 => Just(1000)], full).prop_map(|(rows_max, full)| Disk::new(rows_max, full))
+    (prop_oneof![3 => 1..30_usize, 1 => Just(1000)], full)
+        .prop_map(|(rows_max, full)| Disk::new(rows_max, full))
 }
 
 fn act(world: &mut World, action: Action, has_spool: bool) {

@@ -83,8 +83,7 @@ impl World {
         let shed_before = self.transit.books.total().of(QUEUE_FULL).points;
         let line = line_of(number);
         let now = self.now;
-        let pushed =
-            self.transit.push(EncodedLine { bytes: line.as_bytes(), timestamp: 1 }, &HERE, || now);
+        let pushed = self.transit.push(EncodedLine { bytes: line.as_bytes(), timestamp: 1 }, &HERE, || now);
         let shed = self.transit.books.total().of(QUEUE_FULL).points - shed_before;
         match pushed {
             Ok(pushed) => {
@@ -271,7 +270,11 @@ impl World {
     }
 
     fn settle(&mut self, number: u64, fate: Fate) {
-        assert!(self.pending.remove(&number), "{number} has one fate: {:?}, {fate:?}", self.fates.get(&number));
+        assert!(
+            self.pending.remove(&number),
+            "{number} has one fate: {:?}, {fate:?}",
+            self.fates.get(&number)
+        );
         self.fates.insert(number, fate);
     }
 
@@ -413,7 +416,10 @@ impl World {
         let volatile = self.pending.iter().find(|number| !stored.contains(number));
         self.commits.retain_mut(|(mark, commit)| {
             let answered = commit.try_recv().is_ok();
-            assert!(!answered || volatile.is_none_or(|oldest| oldest > mark), "commit to {mark}: {volatile:?}");
+            assert!(
+                !answered || volatile.is_none_or(|oldest| oldest > mark),
+                "commit to {mark}: {volatile:?}"
+            );
             !answered
         });
     }
@@ -440,7 +446,8 @@ impl World {
             if !moved {
                 let link = self.transit.link.not_before(self.now);
                 let due = [self.next_due(), link].into_iter().flatten().min();
-                self.now = due.unwrap_or_else(|| panic!("stuck with {:?} in {:#?}", self.pending, self.transit));
+                self.now =
+                    due.unwrap_or_else(|| panic!("stuck with {:?} in {:#?}", self.pending, self.transit));
             }
         }
         panic!("not at rest after 10,000 rounds: {:#?}", self.transit);

@@ -1,0 +1,242 @@
+//! A disk of 16 MiB runs full, by our own doing and by others', and has room again.
+
+mod support;
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use influx_spool::{
+    Database, DatabaseBuilder, DatabaseHandle, Event, Fate, Point, ShedReason, SpoolHealth, Standing, Told,
+};
+use support::receiver::Receiver;
+
+/// Bytes of the string in a point, of random letters: what does not compress fills a disk quickly.
+const TEXT_BYTES: usize = 1_000;
+
+/// A push that takes longer has waited for something. It takes microseconds; the rest is for a busy machine.
+const PUSH_MAX: Duration = Duration::from_secs(2);
+
+/// The log is copied into the database from 16 MiB on; beside that there is room for one transaction of 16 batches of 2 MiB.
+const LOG_BYTES_MAX: u64 = 48 << 20;
+
+/// Free pages that a file keeps for the next batches, and some.
+const FILE_BYTES_KEPT: u64 = 20 << 20;
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_spool_that_fills_the_disk_sheds_the_oldest_and_recovers_by_itself() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    run(async {
+        let receiver = Receiver::start_down();
+        let db = builder(&disk, &receiver).configure(|config| {
+            config.queue.bytes_max = (4 << 20).try_into().unwrap();
+            // Three quarters of the disk may be used.
+            config.spool.as_mut().unwrap().free_reserve_bytes = 4 << 20;
+        });
+        let db = db.start().unwrap();
+        let mut events = db.subscribe();
+        push_numbers(&db, 0..20_000);
+        wait_for(&mut events, &SpoolHealth::DiskFull).await;
+        push_numbers(&db, 20_000..30_000);
+        let health = db.health();
+        assert_eq!((health.ok, &health.spool), (false, &SpoolHealth::DiskFull));
+        let stats = db.stats();
+        assert!(stats.pending.spooled.bytes > 4 << 20, "{stats:?}");
+        assert!(stats.ledger.of(Fate::Shed(ShedReason::QueueFull)).points > 0, "{stats:?}");
+
+        receiver.come_up();
+        assert!(db.flush(LONG).await.unwrap().complete, "{:?}", db.health());
+        wait_for(&mut events, &SpoolHealth::Ok).await;
+        assert_eq!(db.health().spool, SpoolHealth::Ok);
+        push_numbers(&db, 30_000..30_100);
+        let stats = db.stop(LONG).await.unwrap().stats;
+        let shed = stats.ledger.of(Fate::Shed(ShedReason::QueueFull)).points;
+        assert_eq!(stats.ledger.accepted().points, 30_100);
+        check_arrived_once(&receiver, 30_100 - shed);
+        assert_eq!(stats.ledger.of(Fate::Delivered).points, 30_100 - shed);
+    });
+}
+
+#[test]
+fn what_was_delivered_while_others_filled_the_disk_is_not_sent_again() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    run(async {
+        let receiver = Receiver::start_down();
+        let start = || {
+            let db = builder(&disk, &receiver)
+                .configure(|config| config.spool.as_mut().unwrap().free_reserve_bytes = 0);
+            db.start().unwrap()
+        };
+        let db = start();
+        push_numbers(&db, 0..3_000);
+        db.commit(LONG).await.unwrap();
+        let mut ballast = File::create(disk.folder().join("ballast")).unwrap();
+        while ballast.write_all(&[0; 4_096]).is_ok() {}
+
+        let mut events = db.subscribe();
+        receiver.come_up();
+        wait_for(&mut events, &SpoolHealth::DiskFull).await;
+        let flushed = db.flush(LONG).await.unwrap();
+        assert!(flushed.complete, "points arrive all the same: {flushed:?}");
+        assert_eq!(db.health().spool, SpoolHealth::DiskFull);
+        push_numbers(&db, 3_000..3_100);
+        assert!(db.flush(LONG).await.unwrap().complete);
+        check_arrived_once(&receiver, 3_100);
+
+        ballast.set_len(0).unwrap();
+        wait_for(&mut events, &SpoolHealth::Ok).await;
+        assert!(db.health().ok, "{:?}", db.health());
+        db.stop(LONG).await.unwrap();
+        let db = start();
+        let stats = db.stats();
+        assert_eq!((stats.pending.points, stats.ledger.of(Fate::Delivered).points), (0, 3_100));
+        assert_eq!(stats.unclean_ends_total, 0, "a full disk is no reason to open the file again");
+        db.stop(LONG).await.unwrap();
+        check_arrived_once(&receiver, 3_100);
+    });
+}
+
+#[test]
+fn the_log_stays_small_in_an_outage_and_the_file_gives_its_space_back_after_it() {
+    run(async {
+        let receiver = Receiver::start_down();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("disk.db");
+        let size_of = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let db = Database::builder("log").http(receiver.url()).spool(&file).gzip(false).start().unwrap();
+        let mut log_max = 0;
+        for number in 0..100_000 {
+            db.push_wait(Point::new("log").field("n", number).field("text", "x".repeat(TEXT_BYTES)))
+                .await
+                .unwrap();
+            if number % 100 == 0 {
+                log_max = log_max.max(size_of(&folder.path().join("disk.db-wal")));
+            }
+        }
+        db.commit(LONG).await.unwrap();
+        let full = size_of(&file);
+        assert!(full > 80 << 20, "{full}");
+        assert!(log_max <= LOG_BYTES_MAX, "{log_max}");
+
+        receiver.come_up();
+        db.reconfigure(db.config()).await.unwrap();
+        assert!(db.flush(LONG).await.unwrap().complete);
+        let given_back = async {
+            // The file shrinks slice by slice; nobody is told of it.
+            while size_of(&file) > FILE_BYTES_KEPT {
+                actix_rt::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(LONG, given_back).await.unwrap_or_else(|_| panic!("{} bytes", size_of(&file)));
+        println!("log {log_max} bytes at most, file {full} bytes, then {}", size_of(&file));
+        db.stop(LONG).await.unwrap();
+    });
+}
+
+#[test]
+fn old_batches_expire_from_an_idle_spool() {
+    if std::env::var_os("RUN_SLOW_TESTS").is_none() {
+        println!("skipped: the spool is looked after once a minute; set RUN_SLOW_TESTS");
+        return;
+    }
+    run(async {
+        let receiver = Receiver::start_down();
+        let folder = tempfile::tempdir().unwrap();
+        let db = Database::builder("expiry").http(receiver.url()).spool(folder.path().join("expiry.db"));
+        let db = db
+            .configure(|config| config.spool.as_mut().unwrap().age_max = Some(Duration::from_secs(5)))
+            .start()
+            .unwrap();
+        let seq = db.push(Point::new("old").field("n", 1)).unwrap();
+        db.commit(LONG).await.unwrap();
+        let commits = db.stats().commits_total;
+        let expired = tokio::time::timeout(LONG * 2, db.delivered(seq)).await.expect("within two minutes");
+        assert_eq!(expired, Ok(Standing::Settled(Fate::Expired)));
+        let stats = db.stats();
+        assert_eq!((stats.ledger.of(Fate::Expired).points, stats.pending.points), (1, 0));
+        // One for the note of the attempts at most, one for the expiry.
+        assert!(stats.commits_total <= commits + 2, "{} transactions", stats.commits_total - commits);
+        db.stop(LONG).await.unwrap();
+    });
+}
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    actix_rt::System::new().block_on(test)
+}
+
+fn builder(disk: &SmallDisk, receiver: &Receiver) -> DatabaseBuilder {
+    Database::builder("disk")
+        .http(receiver.url())
+        .spool(disk.folder().join("disk.db"))
+        .gzip(false)
+        .configure(|config| config.http.backoff_max = Duration::from_secs(1))
+}
+
+fn push_numbers(db: &DatabaseHandle, numbers: std::ops::Range<i64>) {
+    let mut random = fastrand::Rng::with_seed(7);
+    for number in numbers {
+        let text: String = (0..TEXT_BYTES).map(|_| random.alphanumeric()).collect();
+        let point = Point::new("disk").field("n", number).field("text", text);
+        let begin = Instant::now();
+        db.push(point).unwrap();
+        let took = begin.elapsed();
+        assert!(took < PUSH_MAX, "a push took {took:?}");
+    }
+}
+
+/// Waits until the spool is said to be in this state.
+async fn wait_for(events: &mut influx_spool::Events, state: &SpoolHealth) {
+    let heard = async {
+        loop {
+            match events.next().await {
+                Some(Told::Event(Event::Spool(health))) if health == *state => return,
+                Some(_) => {}
+                None => panic!("the database has gone"),
+            }
+        }
+    };
+    tokio::time::timeout(LONG, heard).await.unwrap_or_else(|_| panic!("not told of {state:?}"));
+}
+
+fn check_arrived_once(receiver: &Receiver, points: u64) {
+    let lines = receiver.lines();
+    let distinct: HashSet<&String> = lines.iter().collect();
+    assert_eq!((lines.len() as u64, distinct.len() as u64), (points, points));
+}
+
+/// A tmpfs of 16 MiB, unmounted when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// Mounts it, or prints `skipped: …`: that takes root, and leave to mount, which a container may not have.
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"])
+            .arg(folder.path())
+            .output()
+            .is_ok_and(|output| output.status.success());
+        if !mounted {
+            let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
+            let must = is_root && std::env::var("CI").as_deref() == Ok("true");
+            assert!(!must, "root must be able to mount a small disk where CI=true");
+            println!("skipped: a small disk can be mounted by root only");
+        }
+        mounted.then_some(Self(folder))
+    }
+
+    fn folder(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _unmounted = Command::new("umount").arg("-l").arg(self.folder()).output();
+    }
+}
