@@ -149,7 +149,7 @@ fn whole(format: Format, encoder: &Encoder, text: &[u8]) -> usize {
         return text.len();
     }
     match encoder.lines(text).last() {
-        Some(Err(error)) => error.range().start,
+        Some(Err(error)) if error.range().end == text.len() => error.range().start,
         _ => text.len(),
     }
 }

@@ -8,17 +8,19 @@ use indicatif::HumanCount;
 use influx_spool::{Fate, Ledger, Pending, Stats};
 use serde::Serialize;
 
+use crate::input::End;
 use crate::progress::Screen;
 use crate::write::Ended;
 
 /// Points by what became of them: `backlog_before + accepted = fates + pending`, and `refused` stands outside.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
-    /// Nothing is pending, lost, set aside or refused.
+    /// What was taken from the input, and what an earlier run left, is delivered: nothing is pending, lost, set aside or
+    /// refused.
     pub(crate) complete: bool,
     /// A signal ended it.
     interrupted: bool,
-    /// The input could be read to its end.
+    /// The input was read to its end.
     input_ended: bool,
     /// The spool was closed in order; without one this is `true`.
     closed: bool,
@@ -50,12 +52,12 @@ impl Summary {
             (fate.key(), now.saturating_sub(then))
         });
         let undelivered = fates.iter().any(|(key, points)| *key != Fate::Delivered.key() && *points > 0);
-        let input_ended = matches!(ended.fed.end, crate::input::End::Eof);
+        let failed = matches!(ended.fed.end, End::Failed(_));
         let refused = ended.fed.refused;
         Self {
-            complete: input_ended && refused == 0 && stats.pending.points == 0 && !undelivered,
+            complete: !failed && refused == 0 && stats.pending.points == 0 && !undelivered,
             interrupted: ended.interrupted,
-            input_ended,
+            input_ended: matches!(ended.fed.end, End::Eof),
             closed: ended.closed,
             lines: ended.fed.lines,
             bytes: ended.fed.bytes,
@@ -115,7 +117,7 @@ impl Summary {
             screen.say(&format!("{} points were neither delivered nor stored, and are lost", self.unsaved));
         }
         if self.interrupted && !self.input_ended {
-            screen.say(&format!("interrupted: the first {} lines of the input were taken", self.lines));
+            screen.say(&format!("the first {} lines of the input were taken", self.lines));
         }
     }
 }

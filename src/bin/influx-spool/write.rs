@@ -40,7 +40,14 @@ pub(crate) fn run(args: &WriteArgs, screen: &Screen) -> anyhow::Result<bool> {
     let input = Input::read(std::io::stdin()).context("read standard input")?;
     let began = Instant::now();
     screen.show(&db);
-    let writing = Writing { db, input, interrupt, deadline: args.deadline, has_spool: args.spool.is_some() };
+    let writing = Writing {
+        db,
+        input,
+        interrupt,
+        screen: screen.clone(),
+        deadline: args.deadline,
+        has_spool: args.spool.is_some(),
+    };
     let ended = runtime.block_on(writing.run(feed));
     let seconds = began.elapsed().as_secs_f64();
     screen.clear();
@@ -97,6 +104,7 @@ struct Writing {
     db: DatabaseHandle,
     input: Input,
     interrupt: Interrupt,
+    screen: Screen,
     deadline: Duration,
     has_spool: bool,
 }
@@ -123,6 +131,7 @@ impl Writing {
         let flushed = self.flush(fed.clone()).await;
         let interrupted = flushed.is_none();
         if interrupted {
+            self.screen.say("interrupted: no more is read (a second signal ends the program at once)");
             self.input.interrupt();
             // What was read already is pushed; while there is no room for it that may take for ever.
             let _ = timeout(STORE_WITHIN, fed).await;
