@@ -11,7 +11,8 @@ use crate::values::batch::Destination;
 use crate::values::config::MissingTimestamp;
 use crate::values::error::{PushReason, PushReport, RefusedItem, RefusedReason};
 use crate::values::line_protocol::encoder::Encoded;
-use crate::values::line_protocol::problem::PointError;
+use crate::values::line_protocol::line::Line;
+use crate::values::line_protocol::problem::{LineError, PointError};
 use crate::values::precision::Timestamp;
 use crate::values::seq::Seq;
 
@@ -98,7 +99,9 @@ impl Shared {
     pub(crate) fn push_text(&self, text: &[u8], destination: &Arc<Destination>, room: Room) -> PushReport {
         let mut report = PushReport::default();
         with_scratch(|scratch| {
-            for (index, line) in self.encoder.lines(text).enumerate() {
+            for line in self.encoder.lines(text) {
+                let number = line.as_ref().map_or_else(LineError::line, Line::number);
+                let index = usize::try_from(number - 1).unwrap_or(usize::MAX);
                 match line {
                     Ok(line) if self.refuses_stamps() && !line.has_timestamp() => {
                         self.refuse(&mut report, index, PushReason::NoTimestamp);

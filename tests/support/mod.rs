@@ -3,4 +3,7 @@
 
 pub mod cases;
 pub mod influxd;
+#[cfg(feature = "cli")]
+pub mod program;
+pub mod proxy;
 pub mod receiver;

@@ -1,3 +1,64 @@
-//! The program `influx-spool`.
+//! The program `influx-spool`: writes standard input to an InfluxDB 1.x through a spool, and looks into spools.
+//!
+//! Exit codes: 0 when everything is done; 2 when something is left, lost or refused, and the output says what; 1 when
+//! nothing could be begun: bad usage, a spool that cannot be opened.
 
-fn main() {}
+mod args;
+mod carry;
+mod export;
+mod feed;
+mod input;
+mod inspect;
+mod interrupt;
+mod output;
+mod progress;
+mod refusals;
+mod summary;
+mod write;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Args, Command};
+use crate::progress::Screen;
+
+/// Something is left, lost or refused.
+const INCOMPLETE: u8 = 2;
+
+/// Nothing could be begun.
+const UNUSABLE: u8 = 1;
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // To standard output if it is the help that was asked for, else to standard error.
+            let _ = error.print();
+            return if error.use_stderr() { UNUSABLE.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let screen = Screen::new();
+    start_logging(&screen);
+    let done = match args.command {
+        Command::Write(args) => write::run(&args, &screen),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Export(args) => export::run(&args),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => INCOMPLETE.into(),
+        Err(error) => {
+            screen.say(&format!("influx-spool: {error:#}"));
+            UNUSABLE.into()
+        }
+    }
+}
+
+fn start_logging(screen: &Screen) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(screen.clone()).init();
+}

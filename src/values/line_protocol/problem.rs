@@ -204,6 +204,14 @@ impl LineError {
         self.line
     }
 
+    /// The same error told of a longer text, in which `lines` lines stand before the one that was read. Only the
+    /// number of the line changes.
+    #[must_use]
+    pub const fn below(mut self, lines: u64) -> Self {
+        self.line += lines;
+        self
+    }
+
     /// Where in the text the trouble was noticed, in bytes from the text's start.
     #[must_use]
     pub const fn offset(&self) -> usize {

@@ -1,0 +1,128 @@
+//! What the command line may say.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use humantime_serde::re::humantime;
+use influx_spool::{Precision, SyncMode};
+
+/// The environment variable a password is taken from, so that it need not stand in a list of processes.
+pub(crate) const PASSWORD_VARIABLE: &str = "INFLUX_PASSWORD";
+
+/// Store-and-forward writer for InfluxDB 1.x.
+///
+/// Exit codes: 0 everything is done; 2 something is pending, lost or refused; 1 bad usage, or nothing could be begun.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Write(WriteArgs),
+    Inspect(InspectArgs),
+    Export(ExportArgs),
+}
+
+/// Write standard input to a database, and wait until it is there.
+///
+/// Reads no faster than the points can be kept, so none is dropped for want of room. What an earlier run left in the
+/// spool is sent first. SIGINT and SIGTERM stop the reading; what was read is put into the spool, and what is left is
+/// said. A second signal ends the program at once.
+#[derive(Debug, Parser)]
+pub(crate) struct WriteArgs {
+    /// The root of the server: http://host:8086.
+    #[arg(long)]
+    pub(crate) url: String,
+    /// The InfluxDB database. It has to exist.
+    #[arg(long)]
+    pub(crate) database: String,
+    /// The retention policy [default: the database's own default policy].
+    #[arg(long, visible_alias = "rp")]
+    pub(crate) retention_policy: Option<String>,
+    /// The file that keeps what is not delivered [default: none; what is not delivered is lost at the end].
+    #[arg(long)]
+    pub(crate) spool: Option<PathBuf>,
+    /// What standard input holds: line protocol, or one JSON point a line.
+    #[arg(long, value_enum, default_value_t = Format::Line)]
+    pub(crate) format: Format,
+    /// The unit of timestamps: ns, us, ms or s. Coarser than ns, points without a timestamp are refused: stamps given
+    /// here would collide.
+    #[arg(long, default_value_t)]
+    pub(crate) precision: Precision,
+    /// Points in one request at most [default: 5000].
+    #[arg(long)]
+    pub(crate) batch_points: Option<NonZeroUsize>,
+    /// Whether bodies are compressed.
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    pub(crate) gzip: Switch,
+    /// How long a point may be only in memory and undelivered [default: 1s]. 0s stores every batch before it is sent.
+    #[arg(long, value_parser = humantime::parse_duration)]
+    pub(crate) loss_window: Option<Duration>,
+    /// What a stored point survives: a power cut (full), or a kill of the process (normal).
+    #[arg(long, value_enum, default_value_t = Sync::Full)]
+    pub(crate) sync: Sync,
+    /// How long to wait for delivery once the input has ended.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "60s")]
+    pub(crate) deadline: Duration,
+    /// The user, for basic authentication.
+    #[arg(long)]
+    pub(crate) username: Option<String>,
+    /// The user's password [default: the environment variable INFLUX_PASSWORD].
+    #[arg(long, requires = "username")]
+    pub(crate) password: Option<String>,
+    /// Print the ledger as one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Show what lies in a spool, also while another process owns it.
+#[derive(Debug, Parser)]
+pub(crate) struct InspectArgs {
+    /// The spool's file.
+    pub(crate) file: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Print the undelivered points of a spool as line protocol. Nothing is changed.
+#[derive(Debug, Parser)]
+pub(crate) struct ExportArgs {
+    /// The spool's file.
+    pub(crate) file: PathBuf,
+    /// Print what is in quarantine instead.
+    #[arg(long)]
+    pub(crate) quarantine: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Line,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Sync {
+    Full,
+    Normal,
+}
+
+impl From<Sync> for SyncMode {
+    fn from(sync: Sync) -> Self {
+        match sync {
+            Sync::Full => Self::Full,
+            Sync::Normal => Self::Normal,
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! The program from outside, as a user runs it.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::program::{Ended, Program};
+use support::receiver::{Manner, Receiver};
+use tempfile::TempDir;
+
+/// For an event that is sure to come; a machine busy with other tests takes its time.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Between two looks at a file that another process changes; there is no event to wait for.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
+const SIGTERM: i32 = 15;
+
+/// A receiver, a folder for the spool, and the arguments that bring them together.
+struct Bench {
+    receiver: Receiver,
+    url: String,
+    folder: TempDir,
+}
+
+impl Bench {
+    fn up() -> Self {
+        Self::with(Receiver::start())
+    }
+
+    fn down() -> Self {
+        Self::with(Receiver::start_down())
+    }
+
+    fn with(receiver: Receiver) -> Self {
+        let url = receiver.url();
+        Self { receiver, url, folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn spool(&self) -> PathBuf {
+        self.folder.path().join("plant.db")
+    }
+
+    fn start(&self, more: &[&str]) -> Program {
+        let spool = self.spool();
+        let spool = spool.to_str().unwrap();
+        let args = ["write", "--url", &self.url, "--database", "plant", "--spool", spool, "--json"];
+        Program::start(&[&args, more].concat())
+    }
+
+    fn run(&self, more: &[&str], input: impl AsRef<[u8]>) -> Ended {
+        let mut program = self.start(more);
+        program.feed(input);
+        program.end()
+    }
+
+    fn inspect(&self) -> Value {
+        Program::run(&["inspect", self.spool().to_str().unwrap(), "--json"], "").check_code(0).json()
+    }
+
+    /// Waits until so many points lie in the spool.
+    fn wait_for_backlog(&self, points: u64) {
+        let end = Instant::now() + LONG;
+        while !backlog_of(&self.spool()).is_some_and(|backlog| backlog == points) {
+            assert!(Instant::now() < end, "the backlog is {:?}", backlog_of(&self.spool()));
+            std::thread::sleep(POLL_INTERVAL);
+        }
+    }
+}
+
+fn backlog_of(spool: &Path) -> Option<u64> {
+    influx_spool::inspect(spool).ok().map(|seen| seen.backlog.points)
+}
+
+fn numbers(range: std::ops::Range<u64>) -> String {
+    range.map(|number| format!("m n={number}i {number}\n")).collect()
+}
+
+/// What was ever accepted is where the summary says it is.
+#[track_caller]
+fn check_sums(summary: &Value) {
+    let number = |value: &Value| value.as_u64().unwrap();
+    let fates: u64 = summary["fates"].as_object().unwrap().values().map(number).sum();
+    let pending = number(&summary["pending"]["points"]);
+    assert_eq!(
+        number(&summary["backlog_before"]) + number(&summary["accepted"]),
+        fates + pending,
+        "{summary}"
+    );
+}
+
+#[test]
+fn lines_are_delivered_in_order() {
+    let bench = Bench::up();
+    let ended = bench.run(&[], numbers(0..20_000));
+    let summary = ended.check_code(0).json();
+    check_sums(&summary);
+    assert_eq!(summary["complete"], true);
+    assert_eq!(summary["lines"], 20_000);
+    assert_eq!(summary["fates"]["delivered"], 20_000);
+    assert_eq!(bench.receiver.lines().join("\n") + "\n", numbers(0..20_000));
+}
+
+#[test]
+fn without_json_a_table_is_printed() {
+    let bench = Bench::up();
+    let ended = Program::run(
+        &["write", "--url", &bench.url, "--database", "plant", "--gzip", "off"],
+        numbers(0..1_234),
+    );
+    ended.check_code(0);
+    assert_eq!(ended.stderr, "");
+    let first: Vec<_> = ended.stdout.lines().take(3).map(|line| line.split_whitespace().last()).collect();
+    assert_eq!(first, [Some("1,234"); 3], "{}", ended.stdout);
+}
+
+#[test]
+fn options_reach_the_server() {
+    let bench = Bench::up();
+    let options = ["--rp", "week", "--precision", "ms", "--batch-points", "10", "--loss-window", "0s"];
+    bench.run(&options, numbers(0..25)).check_code(0);
+    let accepted = bench.receiver.accepted();
+    let sizes: Vec<_> = accepted.iter().map(|body| body.text.lines().count()).collect();
+    assert_eq!(sizes, [10, 10, 5]);
+    for part in ["db=plant", "rp=week", "precision=ms"] {
+        assert!(accepted[0].target.contains(part), "{}", accepted[0].target);
+    }
+}
+
+#[test]
+fn bad_usage_and_what_cannot_begin_exit_with_1() {
+    let bench = Bench::up();
+    for args in [
+        &[][..],
+        &["write"],
+        &["write", "--url", &bench.url],
+        &["write", "--url", "ftp://x", "--database", "plant"],
+        &["write", "--url", &bench.url, "--database", "plant", "--deadline", "soon"],
+        &["write", "--url", &bench.url, "--database", "plant", "--spool", "/dev/null/x"],
+        &["inspect", "no-such.db"],
+        &["export", "Cargo.toml"],
+    ] {
+        let ended = Program::run(args, "");
+        ended.check_code(1);
+        assert!(ended.stdout.is_empty() && !ended.stderr.is_empty(), "{ended:?}");
+    }
+    for args in [&["--help"][..], &["write", "--help"], &["--version"]] {
+        Program::run(args, "").check_code(0);
+    }
+}
+
+#[test]
+fn what_is_left_is_spooled_and_goes_first_the_next_time() {
+    let bench = Bench::down();
+    let ended = bench.run(&["--deadline", "0s"], numbers(0..12_000));
+    let summary = ended.check_code(2).json();
+    check_sums(&summary);
+    assert_eq!(summary["pending"]["spooled"]["points"], 12_000);
+    assert_eq!((&summary["unsaved"], &summary["complete"]), (&0.into(), &false.into()));
+    assert!(ended.stderr.contains("12000 points are left in"), "{}", ended.stderr);
+
+    bench.receiver.come_up();
+    let ended = bench.run(&[], numbers(12_000..15_000));
+    let summary = ended.check_code(0).json();
+    check_sums(&summary);
+    assert_eq!((&summary["backlog_before"], &summary["accepted"]), (&12_000.into(), &3_000.into()));
+    assert_eq!(bench.receiver.lines().join("\n") + "\n", numbers(0..15_000));
+    assert_eq!(bench.inspect()["ledger"]["delivered"]["points"], 15_000);
+}
+
+#[test]
+fn without_a_spool_what_is_left_is_said_to_be_lost() {
+    let bench = Bench::down();
+    let args = ["write", "--url", &bench.url, "--database", "plant", "--deadline", "0s", "--json"];
+    let ended = Program::run(&args, numbers(0..10));
+    assert_eq!(ended.check_code(2).json()["unsaved"], 10);
+    assert!(ended.stderr.contains("10 points were neither delivered nor stored"), "{}", ended.stderr);
+}
+
+#[test]
+fn refused_lines_are_told_by_number_and_do_not_hold_up_the_others() {
+    let bench = Bench::up();
+    let input = "# a comment\nm f=1 1\n\nbad\nm s=\"two\nlines\" 2\nm f=x 3\r\nm f=4 4";
+    let ended = bench.run(&[], input);
+    let summary = ended.check_code(2).json();
+    check_sums(&summary);
+    assert_eq!(
+        (&summary["refused"], &summary["accepted"], &summary["lines"]),
+        (&2.into(), &3.into(), &8.into())
+    );
+    assert_eq!(
+        ended.stderr,
+        "refused: line 4, byte 4: fields: there are none\n\
+         refused: line 7, byte 5: field value is not a valid value\n"
+    );
+    assert_eq!(bench.receiver.accepted()[0].text, "m f=1 1\nm s=\"two\nlines\" 2\nm f=4 4\n");
+}
+
+#[test]
+fn many_refused_lines_do_not_flood_the_terminal() {
+    let bench = Bench::up();
+    let began = Instant::now();
+    let ended = bench.run(&[], "bad\n".repeat(50_000));
+    assert_eq!(ended.check_code(2).json()["refused"], 50_000);
+    let said = ended.stderr.lines().count() as u64;
+    assert!((20..=22 + began.elapsed().as_secs()).contains(&said), "{said} lines");
+}
+
+#[test]
+fn a_string_with_newlines_may_arrive_in_pieces() {
+    let bench = Bench::up();
+    let mut program = bench.start(&[]);
+    program.feed("m f=1 1\nm s=\"a\n");
+    // The first point goes on without waiting for the end of the second.
+    assert!(bench.receiver.wait_for_lines(1, LONG));
+    program.feed("m f=7 7\n\" 2\nm f=3 3\n");
+    program.end().check_code(0);
+    let texts: String = bench.receiver.accepted().into_iter().map(|body| body.text).collect();
+    assert_eq!(texts, "m f=1 1\nm s=\"a\nm f=7 7\n\" 2\nm f=3 3\n");
+}
+
+#[test]
+fn a_line_too_long_for_any_request_is_refused_in_bounded_memory() {
+    let bench = Bench::up();
+    let long = format!("m f=1 1\nm f=\"{}\" 2\nm f=3 3\n", "x".repeat(5 << 20));
+    let ended = bench.run(&[], long);
+    let summary = ended.check_code(2).json();
+    assert_eq!(
+        (&summary["refused"], &summary["accepted"], &summary["lines"]),
+        (&1.into(), &2.into(), &3.into())
+    );
+    assert!(ended.stderr.starts_with("refused: line 2: longer than"), "{}", ended.stderr);
+}
+
+#[test]
+fn json_points_are_written() {
+    let bench = Bench::up();
+    let input = concat!(
+        r#"{"measurement":"m","tags":{"t":"a b"},"fields":{"f":0.5,"n":1,"s":"x\ny"},"timestamp":5}"#,
+        "\n\n{\"measurement\":\"m\"}\nnonsense\n",
+        r#"{"measurement":"m","fields":{"b":true},"timestamp":6}"#,
+    );
+    let ended = bench.run(&["--format", "json"], input);
+    let summary = ended.check_code(2).json();
+    check_sums(&summary);
+    assert_eq!((&summary["refused"], &summary["accepted"]), (&2.into(), &2.into()));
+    assert!(
+        ended.stderr.starts_with("refused: line 3: fields: there are none\nrefused: line 4: "),
+        "{ended:?}"
+    );
+    assert_eq!(bench.receiver.accepted()[0].text, "m,t=a\\ b f=0.5,n=1i,s=\"x\ny\" 5\nm b=t 6\n");
+}
+
+#[test]
+fn a_coarse_precision_refuses_lines_without_timestamps() {
+    let bench = Bench::up();
+    let ended = bench.run(&["--precision", "s"], "m f=1 1\n# x\nm f=2\n");
+    assert_eq!(ended.check_code(2).json()["fates"]["delivered"], 1);
+    assert_eq!(ended.stderr, "refused: line 3: no timestamp\n");
+}
+
+#[test]
+fn a_batch_the_server_refuses_is_set_aside_and_can_be_exported() {
+    let bench = Bench::up();
+    bench.receiver.set_manner(Manner::RefuseLinesWith("poison".into()));
+    let ended = bench.run(&["--batch-points", "1"], "m f=1 1\npoison f=2 2\nm f=3 3\n");
+    let summary = ended.check_code(2).json();
+    check_sums(&summary);
+    assert_eq!(summary["fates"]["delivered"], 2);
+    assert_eq!(summary["fates"]["quarantined.refused"], 1);
+    let seen = bench.inspect();
+    assert_eq!(seen["quarantined"][0]["status"], 400);
+    let spool = bench.spool();
+    let spool = spool.to_str().unwrap();
+    assert_eq!(Program::run(&["export", spool, "--quarantine"], "").check_code(0).stdout, "poison f=2 2\n");
+    assert_eq!(Program::run(&["export", spool], "").check_code(0).stdout, "");
+    assert!(Program::run(&["inspect", spool], "").check_code(0).stdout.contains("partial write"));
+}
+
+#[test]
+fn a_signal_stops_the_reading_and_what_was_read_is_delivered() {
+    let bench = Bench::up();
+    let mut program = bench.start(&[]);
+    program.feed(numbers(0..1_000) + "m n=1000i 10");
+    assert!(bench.receiver.wait_for_lines(1_000, LONG));
+    program.signal("TERM");
+    // Its input is still open, and it is not waited for.
+    let ended = program.wait();
+    let summary = ended.check_code(0).json();
+    check_sums(&summary);
+    assert_eq!((&summary["interrupted"], &summary["input_ended"]), (&true.into(), &false.into()));
+    assert_eq!(summary["lines"], 1_000);
+    assert_eq!(bench.receiver.lines().len(), 1_000, "a line that was cut off is not sent");
+    assert!(ended.stderr.contains("the first 1000 lines of the input were taken"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_signal_in_an_outage_leaves_everything_in_the_spool() {
+    let bench = Bench::down();
+    let mut program = bench.start(&["--loss-window", "1h"]);
+    program.feed(numbers(0..5_000));
+    // An attempt has failed, so it was read.
+    program.wait_for_words("the server takes no points", LONG);
+    program.signal("INT");
+    let ended = program.wait();
+    let summary = ended.check_code(2).json();
+    check_sums(&summary);
+    assert_eq!((&summary["unsaved"], &summary["closed"]), (&0.into(), &true.into()));
+    let taken = summary["lines"].as_u64().unwrap();
+    assert_eq!(summary["pending"]["spooled"]["points"], taken);
+
+    bench.receiver.come_up();
+    let ended = bench.run(&[], numbers(taken..5_001));
+    assert_eq!(ended.check_code(0).json()["backlog_before"], taken);
+    assert_eq!(bench.receiver.lines().join("\n") + "\n", numbers(0..5_001));
+}
+
+#[test]
+fn input_is_read_no_faster_than_it_can_be_kept_and_a_second_signal_ends_it() {
+    /// What memory takes by default: `queue.points_max`.
+    const QUEUE_POINTS: u64 = 1_000_000;
+
+    let bench = Bench::up();
+    bench.receiver.set_manner(Manner::Silence);
+    let mut program = Program::start(&["write", "--url", &bench.url, "--database", "plant"]);
+    let line = "m n=1i 1\n";
+    let (mut input, written) = (program.take_stdin(), Arc::new(AtomicU64::new(0)));
+    let counting = Arc::clone(&written);
+    let writer = std::thread::spawn(move || {
+        let lines = line.repeat(1_000);
+        while input.write_all(lines.as_bytes()).is_ok() {
+            counting.fetch_add(1_000, Ordering::Relaxed);
+        }
+    });
+    let end = Instant::now() + LONG;
+    while written.load(Ordering::Relaxed) < QUEUE_POINTS {
+        assert!(Instant::now() < end, "it took {written:?} lines");
+        std::thread::sleep(POLL_INTERVAL);
+    }
+    program.signal("TERM");
+    program.wait_for_words("interrupted", LONG);
+    program.signal("TERM");
+    program.wait().check_signal(SIGTERM);
+    writer.join().unwrap();
+    // On the way: what a pipe holds, one chunk that was read ahead and one that waits for room.
+    let on_the_way = 4 * (64 << 10) / line.len() as u64;
+    let written = written.load(Ordering::Relaxed);
+    assert!(written <= QUEUE_POINTS + on_the_way, "it took {written} lines");
+}
+
+#[test]
+fn a_spool_can_be_looked_into_while_it_is_in_use() {
+    let bench = Bench::down();
+    let mut program = bench.start(&["--loss-window", "0s"]);
+    program.feed(numbers(0..20_000));
+    bench.wait_for_backlog(20_000);
+    let seen = bench.inspect();
+    assert_eq!(seen["held_by"], program.pid());
+    assert_eq!((&seen["adds_up"], &seen["backlog"]["points"]), (&true.into(), &20_000.into()));
+    let spool = bench.spool();
+    let spool = spool.to_str().unwrap();
+    assert_eq!(Program::run(&["export", spool], "").check_code(0).stdout, numbers(0..20_000));
+    let table = Program::run(&["inspect", spool], "");
+    assert!(table.check_code(0).stdout.contains("20,000"), "{}", table.stdout);
+
+    let ended = bench.run(&[], "");
+    ended.check_code(1);
+    assert!(ended.stderr.contains(&format!("in use by process {}", program.pid())), "{}", ended.stderr);
+
+    bench.receiver.come_up();
+    program.end().check_code(0);
+}
+
+#[test]
+fn whoever_reads_an_export_may_stop_early() {
+    let bench = Bench::down();
+    // More than a pipe holds.
+    bench.run(&["--deadline", "0s"], numbers(0..50_000)).check_code(2);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_influx-spool"))
+        .args(["export", bench.spool().to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = [0; 9];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"m n=0i 0\n");
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]));
+}
