@@ -19,8 +19,9 @@ use crate::values::line_protocol::encoder::Encoder;
 use crate::values::line_protocol::problem::PointError;
 use crate::values::precision::Precision;
 
-/// Settings of a database that is about to start. Every setting is a field of [`Config`]; those that most
-/// applications touch have a method of their own, the rest is reached with [`configure`](Self::configure).
+/// Settings of a database that is about to start. Every setting is a field of [`Config`], where the reason for its
+/// default stands; those that most applications touch have a method of their own, the rest is reached with
+/// [`configure`](Self::configure).
 ///
 /// ```
 /// use influx_spool::{Database, WhenFull};
