@@ -6,6 +6,8 @@
 //!
 //! Six rounds by default, fifty and more against a real server with `RUN_SLOW_TESTS`.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 #[path = "kills/child.rs"]

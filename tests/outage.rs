@@ -2,6 +2,8 @@
 //!
 //! Five seconds by default; the minute of the promise with `RUN_SLOW_TESTS`.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 use std::sync::Arc;
