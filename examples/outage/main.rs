@@ -37,7 +37,7 @@ const SCRIPT: [(f32, Act); 7] = [
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// How long the rest may take to arrive once nothing more is pushed.
-const DRAINED_WITHIN: Duration = Duration::from_secs(60);
+const DRAINED_WITHIN: Duration = Duration::from_secs(120);
 
 /// How often the bar is drawn.
 const FRAME: Duration = Duration::from_millis(100);

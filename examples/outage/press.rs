@@ -10,7 +10,7 @@ use influx_spool::{DatabaseHandle, PriorityContext, SeriesBuilder, SeriesPusher}
 use crate::server::Received;
 
 /// A large hall of machines; enough to fill the spool visibly in an outage of seconds.
-pub(crate) const POINTS_PER_SECOND: u64 = 50_000;
+pub(crate) const POINTS_PER_SECOND: u64 = 30_000;
 
 const TICK: Duration = Duration::from_millis(10);
 

@@ -13,7 +13,7 @@ const LINE_EVERY: Duration = Duration::from_millis(500);
 const BAR_WIDTH: u64 = 30;
 
 /// The bar is full at this many points: the outage of the script, and some.
-const BAR_POINTS: u64 = 350_000;
+const BAR_POINTS: u64 = 220_000;
 
 pub(crate) struct Screen {
     began: Instant,
