@@ -42,32 +42,32 @@ pub(crate) struct WriteArgs {
     #[arg(long)]
     pub(crate) database: String,
     /// The retention policy [default: the database's own default policy].
-    #[arg(long, visible_alias = "rp")]
+    #[arg(long, visible_alias = "rp", value_name = "POLICY")]
     pub(crate) retention_policy: Option<String>,
     /// The file that keeps what is not delivered [default: none; what is not delivered is lost at the end].
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     pub(crate) spool: Option<PathBuf>,
     /// What standard input holds: line protocol, or one JSON point a line.
     #[arg(long, value_enum, default_value_t = Format::Line)]
     pub(crate) format: Format,
     /// The unit of timestamps: ns, us, ms or s. Coarser than ns, points without a timestamp are refused: stamps given
     /// here would collide.
-    #[arg(long, default_value_t)]
+    #[arg(long, default_value_t, value_name = "UNIT")]
     pub(crate) precision: Precision,
     /// Points in one request at most [default: 5000].
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     pub(crate) batch_points: Option<NonZeroUsize>,
     /// Whether bodies are compressed.
     #[arg(long, value_enum, default_value_t = Switch::On)]
     pub(crate) gzip: Switch,
     /// How long a point may be only in memory and undelivered [default: 1s]. 0s stores every batch before it is sent.
-    #[arg(long, value_parser = humantime::parse_duration)]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION", requires = "spool")]
     pub(crate) loss_window: Option<Duration>,
     /// What a stored point survives: a power cut (full), or a kill of the process (normal).
-    #[arg(long, value_enum, default_value_t = Sync::Full)]
+    #[arg(long, value_enum, default_value_t = Sync::Full, requires = "spool")]
     pub(crate) sync: Sync,
     /// How long to wait for delivery once the input has ended.
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "60s")]
+    #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION", default_value = "60s")]
     pub(crate) deadline: Duration,
     /// The user, for basic authentication.
     #[arg(long)]

@@ -19,7 +19,6 @@ pub(crate) struct Feed {
     refusals: Refusals,
     /// Lines taken so far: each is accepted, refused, blank or a comment.
     lines: u64,
-    bytes: u64,
 }
 
 /// What came of the input.
@@ -27,7 +26,6 @@ pub(crate) struct Feed {
 pub(crate) struct Fed {
     /// Lines taken from the input.
     pub(crate) lines: u64,
-    pub(crate) bytes: u64,
     /// Points refused among them.
     pub(crate) refused: u64,
     pub(crate) end: End,
@@ -47,7 +45,7 @@ impl Feed {
         refusals: Refusals,
     ) -> anyhow::Result<Self> {
         let encoder = Encoder::new(precision, &LineRules::default())?;
-        Ok(Self { db, format, encoder, refusals, lines: 0, bytes: 0 })
+        Ok(Self { db, format, encoder, refusals, lines: 0 })
     }
 
     /// Pushes everything. Blocks the thread while there is no input or no room, until the database is stopped.
@@ -66,7 +64,7 @@ impl Feed {
         if !matches!(end, End::Interrupted) {
             let _ = self.push_text(&carry.rest());
         }
-        Fed { lines: self.lines, bytes: self.bytes, refused: self.refusals.total(), end }
+        Fed { lines: self.lines, refused: self.refusals.total(), end }
     }
 
     fn push_whole(&mut self, carry: &mut Carry) -> Result<(), Stopped> {
@@ -133,7 +131,6 @@ impl Feed {
     }
 
     fn take(&mut self, text: &[u8]) {
-        self.bytes += text.len() as u64;
         let ends = text.iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
         self.lines += ends + u64::from(!text.is_empty() && !text.ends_with(b"\n"));
     }

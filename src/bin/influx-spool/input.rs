@@ -114,3 +114,48 @@ impl Input {
         self.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Gives what is sent to it, and waits for more as a pipe does.
+    struct Pipe(mpsc::Receiver<&'static [u8]>);
+
+    impl Read for Pipe {
+        fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+            match self.0.recv() {
+                Ok(sent) => {
+                    bytes[..sent.len()].copy_from_slice(sent);
+                    Ok(sent.len())
+                }
+                Err(mpsc::RecvError) => Ok(0),
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_come_in_order_until_the_end() {
+        let (pipe, source) = mpsc::sync_channel(2);
+        let input = Input::read(Pipe(source)).unwrap();
+        pipe.send(b"a").unwrap();
+        pipe.send(b"b").unwrap();
+        drop(pipe);
+        assert_eq!(input.next_chunk().unwrap(), b"a");
+        assert_eq!(input.next_chunk().unwrap(), b"b");
+        assert!(matches!(input.next_chunk(), Err(End::Eof)));
+    }
+
+    #[test]
+    fn an_interruption_does_not_wait_for_a_source_that_is_silent() {
+        let (pipe, source) = mpsc::sync_channel(0);
+        let input = Input::read(Pipe(source)).unwrap();
+        // Without a place in between, this is over when the reader has it.
+        pipe.send(b"a").unwrap();
+        assert_eq!(input.next_chunk().unwrap(), b"a");
+        input.interrupt();
+        assert!(matches!(input.next_chunk(), Err(End::Interrupted)));
+    }
+}

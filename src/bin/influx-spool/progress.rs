@@ -27,11 +27,12 @@ impl Screen {
     /// Shows how the database is doing, until [`clear`](Self::clear). Only on a terminal.
     pub(crate) fn show(&self, db: &DatabaseHandle) {
         let db = db.clone();
-        let before = db.stats().ledger.accepted().points;
+        let before = db.stats().ledger;
         let state = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
             let (stats, health) = (db.stats(), db.health());
-            let accepted = HumanCount(stats.ledger.accepted().points - before);
-            let delivered = HumanCount(stats.ledger.of(Fate::Delivered).points);
+            let accepted = HumanCount(stats.ledger.accepted().points - before.accepted().points);
+            let delivered =
+                HumanCount(stats.ledger.of(Fate::Delivered).points - before.of(Fate::Delivered).points);
             let pending = HumanCount(stats.pending.points);
             let spooled = HumanCount(stats.pending.spooled.points);
             let _ = write!(

@@ -26,8 +26,6 @@ pub(crate) struct Summary {
     closed: bool,
     /// Lines taken from the input, with blank lines and comments.
     lines: u64,
-    /// Bytes of them.
-    bytes: u64,
     seconds: f64,
     /// What an earlier run had left.
     backlog_before: u64,
@@ -60,7 +58,6 @@ impl Summary {
             input_ended: matches!(ended.fed.end, End::Eof),
             closed: ended.closed,
             lines: ended.fed.lines,
-            bytes: ended.fed.bytes,
             seconds,
             backlog_before: before.pending.points,
             accepted: stats.ledger.accepted().points - before.ledger.accepted().points,
