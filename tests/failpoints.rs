@@ -322,9 +322,7 @@ fn a_child_that_fails_at_every_start_is_no_spin_and_the_database_heals_by_itself
         let mine = Mine::lay("batcher::started", 1, u64::MAX);
         let db = start(&receiver, &dir.path().join("s.db"), WINDOW);
         let mut events = db.subscribe();
-        let degraded = async {
-            while events.next().await != Some(Told::Event(Event::Degraded)) {}
-        };
+        let degraded = async { while events.next().await != Some(Told::Event(Event::Degraded)) {} };
         tokio::time::timeout(LONG * 2, degraded).await.expect("it escalates, and again, and then degrades");
         assert!(db.health().degraded && !db.health().ok);
 

@@ -37,8 +37,7 @@ pub fn numbers(receiver: &Receiver) -> Vec<u64> {
 /// Every number must have arrived, once or more often, and for the first time in order.
 pub fn check_arrived(receiver: &Receiver, expected: impl IntoIterator<Item = u64>) {
     let mut seen = HashSet::new();
-    let first_times: Vec<u64> =
-        numbers(receiver).into_iter().filter(|number| seen.insert(*number)).collect();
+    let first_times: Vec<u64> = numbers(receiver).into_iter().filter(|number| seen.insert(*number)).collect();
     let expected: Vec<u64> = expected.into_iter().collect();
     if first_times != expected {
         let wrong = first_times.iter().zip(&expected).find(|(arrived, expected)| arrived != expected);
