@@ -1,5 +1,7 @@
 //! A queue of 10,000 points that takes 100,000 while nothing leaves: exactly the newest 10,000 remain.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::num::NonZeroUsize;
