@@ -5,5 +5,10 @@ macro_rules! failpoint {
         #[cfg(feature = "failpoints")]
         ::fail::fail_point!($name);
     };
+    // The test says what the function returns.
+    ($name:expr, $returned:expr) => {
+        #[cfg(feature = "failpoints")]
+        ::fail::fail_point!($name, $returned);
+    };
 }
 pub(crate) use failpoint;

@@ -26,6 +26,7 @@ use super::sender::HttpSender;
 use super::shared::{Shared, Wake};
 use super::store::Store;
 use super::supervisor::{StopReason, Supervisor, SupervisorEvent};
+use crate::failpoint::failpoint;
 use crate::machines::policy::{Exit, Restart, Strategy, WhenExceeded};
 use crate::values::fate::{Fate, ShedReason};
 use crate::values::health::Event;
@@ -61,7 +62,7 @@ pub struct Database {
 pub(crate) fn start(shared: &Arc<Shared>, arbiter: &ArbiterHandle) -> Addr<Database> {
     let (told, built) = (Arc::clone(shared), Arc::clone(shared));
     let mut root = Supervisor::builder(format!("{}/root", shared.name))
-        .when_exceeded(WhenExceeded::RetryEvery(DEGRADED_RETRY))
+        .when_exceeded(WhenExceeded::RetryEvery(degraded_retry()))
         .on_event(move |event| root_event(&told, event));
     let spec = ChildSpec::new("database", move |_| Database::new(Arc::clone(&built)))
         .restart(Restart::Transient)
@@ -69,6 +70,13 @@ pub(crate) fn start(shared: &Arc<Shared>, arbiter: &ArbiterHandle) -> Addr<Datab
     let address = root.child(spec);
     shared.tree().root = Some(root.start_in(arbiter));
     address
+}
+
+fn degraded_retry() -> Duration {
+    failpoint!("database::degraded_retry", |millis| {
+        Duration::from_millis(millis.and_then(|millis| millis.parse().ok()).unwrap_or_default())
+    });
+    DEGRADED_RETRY
 }
 
 impl Database {
@@ -147,7 +155,7 @@ impl Actor for Database {
     type Context = PriorityContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        crate::failpoint::failpoint!("database::started");
+        failpoint!("database::started");
         self.lost_before = lost_points(&self.shared.stats().ledger);
         self.shared.database.connect(Some(ctx.address().recipient()));
         let left_over = self.shared.tree().children.take();

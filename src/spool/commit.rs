@@ -15,6 +15,7 @@ use super::room;
 use super::row::{StoredBatch, count, int};
 use super::schema::PAGE_BYTES;
 use super::state::State;
+use crate::failpoint::failpoint;
 use crate::machines::plan::{
     AttemptNote, CommitPlan, Committed, DirectFate, Evicted, Quarantined, RowId, SettleRow, Withheld,
 };
@@ -82,6 +83,7 @@ impl Spool {
         let committed = work.run(plan, appends).during(during)?;
         let state = work.state;
         state.store(&tx, Some(&self.state)).during(during)?;
+        failpoint!("spool::in_transaction");
         tx.commit().during(during)?;
         self.state = state;
         Ok(committed)

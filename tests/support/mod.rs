@@ -3,6 +3,7 @@
 
 pub mod cases;
 pub mod influxd;
+pub mod ledger;
 #[cfg(feature = "cli")]
 pub mod program;
 pub mod proxy;

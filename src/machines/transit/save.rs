@@ -141,8 +141,9 @@ impl Transit {
         if self.saving.is_some() {
             return None;
         }
-        let first =
-            self.window.values().find(|held| held.is_volatile()).filter(|held| held.batch().is_some());
+        // One that is being made is heard of when it is. One that was trimmed waits to be asked for.
+        let in_the_making = |held: &&Held| held.sealing || held.is_to_be_made();
+        let first = self.window.values().find(|held| held.is_volatile()).filter(|held| !in_the_making(held));
         let due = first.and_then(|held| {
             let at_once = self.must_spool(window) || held.seqs.first <= self.commit_mark;
             held.oldest.map(|oldest| if at_once { oldest } else { later(oldest, save_after(window)) })

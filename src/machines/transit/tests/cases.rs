@@ -95,6 +95,22 @@ fn a_transaction_that_was_asked_for_is_not_slept_over_while_the_spool_is_full() 
 }
 
 #[test]
+fn a_trimmed_batch_is_asked_for_when_the_spool_that_was_full_is_tried_again() {
+    let mut world = world(Terms { loss_window: DURABLE, points_max: 10, ..terms() }, 0, Full::Refuse);
+    world.push(10);
+    seal_all(&mut world);
+    assert!(world.plan(false));
+    world.finish_trip(End::Answered);
+    world.push(3);
+    assert!(!world.plan(false), "full");
+    assert_eq!(world.transit.next_commit_at(), Some(world.now + Duration::from_secs(1)));
+    world.pass_to_next_due();
+    assert!(!world.jobs.is_empty());
+    world.disk.rows_max = 100;
+    world.drain();
+}
+
+#[test]
 fn what_a_transaction_dropped_whose_answer_was_lost_is_not_stored_again() {
     let mut world = world(Terms { loss_window: DURABLE, ..terms() }, 2, Full::DropOldest);
     world.push(10);
