@@ -5,6 +5,7 @@
 //! what reached the pipe before the kill is the truth that no spool can talk away.
 //!
 //! Six rounds by default, fifty and more against a real server with `RUN_SLOW_TESTS`.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the lints do not see that helpers of tests are tests")]
 
 mod support;
 

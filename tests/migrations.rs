@@ -1,4 +1,5 @@
 //! Files of every version there was open, and what lies in them is sent.
+#![allow(clippy::unwrap_used, reason = "the lints do not see that helpers of tests are tests")]
 
 mod support;
 
