@@ -1,12 +1,12 @@
 //! A disk of 16 MiB runs full, by our own doing and by others', and has room again.
-
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the lints do not see that helpers of tests are tests")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -137,6 +137,44 @@ fn the_log_stays_small_in_an_outage_and_the_file_gives_its_space_back_after_it()
         tokio::time::timeout(LONG, given_back).await.unwrap_or_else(|_| panic!("{} bytes", size_of(&file)));
         println!("log {log_max} bytes at most, file {full} bytes, then {}", size_of(&file));
         db.stop(LONG).await.unwrap();
+    });
+}
+
+#[test]
+fn a_file_damaged_while_it_is_in_use_is_replaced_and_every_point_is_accounted_for() {
+    run(async {
+        let receiver = Receiver::start_down();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("damaged.db");
+        let start = || {
+            let db = Database::builder("damaged").http(receiver.url()).spool(&file).gzip(false);
+            db.configure(|config| config.batch.points_max = 100.try_into().unwrap()).start().unwrap()
+        };
+        let db = start();
+        push_numbers(&db, 0..20_000);
+        db.stop(LONG / 20).await.unwrap();
+        let db = start();
+        // The first batches are in memory by then, the others are not.
+        let seen = db.push(Point::new("disk").field("n", 20_000)).unwrap();
+        db.persisted(seen).await.unwrap();
+        let mut damaged = File::options().write(true).open(&file).unwrap();
+        damaged.seek(SeekFrom::Start(8 << 20)).unwrap();
+        damaged.write_all(&vec![0xa5; 2 << 20]).unwrap();
+
+        receiver.come_up();
+        db.reconfigure(db.config()).await.unwrap();
+        assert!(db.flush(LONG).await.unwrap().complete, "{:?}", db.health());
+        let stats = db.stop(LONG).await.unwrap().stats;
+        let (delivered, damaged) =
+            (stats.ledger.of(Fate::Delivered).points, stats.ledger.of(Fate::Damaged).points);
+        let is_aside = |name: &str| name.starts_with("damaged.db.damaged-");
+        let mut names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(names.any(|name| is_aside(&name.to_string_lossy())), "nothing is deleted");
+        assert!((500..5_000).contains(&damaged), "{stats:?}");
+        assert_eq!(stats.ledger.accepted().points, 20_001);
+        assert_eq!(delivered + damaged, 20_001);
+        check_arrived_once(&receiver, delivered);
+        assert!(start().stats().ledger == stats.ledger, "the file says the same");
     });
 }
 

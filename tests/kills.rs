@@ -5,7 +5,7 @@
 //! what reached the pipe before the kill is the truth that no spool can talk away.
 //!
 //! Six rounds by default, fifty and more against a real server with `RUN_SLOW_TESTS`.
-
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the lints do not see that helpers of tests are tests")]
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
@@ -70,7 +70,7 @@ struct Figures {
     missing: u64,
     resent: u64,
     oldest_missing: Duration,
-    rate_min: f64,
+    rate_min: Option<f64>,
     to_first_push: Vec<Duration>,
     to_first_send: Vec<Duration>,
 }
@@ -169,7 +169,7 @@ impl Bench {
             arrived: 0,
             pushed_max: 0,
             unclean_ends: 0,
-            figures: Figures { rate_min: f64::MAX, ..Figures::default() },
+            figures: Figures::default(),
         }
     }
 
@@ -311,12 +311,12 @@ impl Bench {
         let figures = &self.figures;
         let worst = |times: &[Duration]| times.iter().max().copied().unwrap_or_default();
         println!(
-            "window {:?}: {} rounds, {} points pushed at {:.0}/s or more, {} answers, {} missing of which answered 0, \
+            "window {:?}: {} rounds, {} points pushed at {:.0}/s at least, {} answers, {} missing of which answered 0, \
              the oldest {:?} before the kill, {} resent; open to first push {:?} at most, to first request {:?} at most",
             self.window,
             figures.rounds,
             figures.pushed,
-            figures.rate_min,
+            figures.rate_min.unwrap_or_default(),
             figures.answered,
             figures.missing,
             figures.oldest_missing,
@@ -339,7 +339,7 @@ impl Figures {
         self.answered += journal.answers().len() as u64;
         self.missing += announced - arrived;
         if let Some(rate) = journal.rate() {
-            self.rate_min = self.rate_min.min(rate);
+            self.rate_min = Some(self.rate_min.map_or(rate, |least| least.min(rate)));
         }
     }
 }

@@ -466,6 +466,7 @@ pub(crate) fn begin_of(opened: &Opened) -> crate::machines::transit::Opened {
         backlog: opened.backlog,
         ledger: opened.ledger.clone(),
         refused: opened.refused,
+        salvaged: opened.salvaged.is_some(),
     }
 }
 

@@ -162,6 +162,7 @@ impl Salvage<'_> {
 
     fn settle_accounts(&mut self, known: Option<State>, aside: &Path) -> rusqlite::Result<SalvageReport> {
         let is_known = known.is_some();
+        let damaged_before = known.as_ref().map_or(0, |state| state.ledger.of(Fate::Damaged).points);
         let mut state = known.unwrap_or_else(State::new);
         state.backlog = room::measured_backlog(self.conn)?;
         state.quarantine = quarantine::measured_size(self.conn)?;
@@ -185,7 +186,7 @@ impl Salvage<'_> {
             batches: state.backlog.batches,
             points: state.backlog.points,
             quarantine_batches: state.quarantine.batches,
-            damaged_points: is_known.then(|| state.ledger.of(Fate::Damaged).points),
+            damaged_points: is_known.then(|| state.ledger.of(Fate::Damaged).points - damaged_before),
         })
     }
 

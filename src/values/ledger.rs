@@ -107,6 +107,10 @@ impl Ledger {
         self.fates = other.fates;
     }
 
+    pub(crate) const fn take_accepted(&mut self, accepted: Tally) {
+        self.accepted = accepted;
+    }
+
     /// Moves what had met one fate to another, as when a quarantined batch is given up.
     pub(crate) fn resettle(&mut self, from: Fate, to: Fate, tally: Tally) {
         let before = &mut self.fates[index(from)];

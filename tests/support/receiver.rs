@@ -314,7 +314,8 @@ fn answer(mut connection: &TcpStream, state: &State, request: Request) -> io::Re
     connection.write_all(response.as_bytes())
 }
 
-pub(super) fn gunzip(body: &[u8]) -> Vec<u8> {
+/// The plain bytes of one gzip member.
+pub fn gunzip(body: &[u8]) -> Vec<u8> {
     let tail: [u8; 4] = body[body.len() - 4..].try_into().expect("a gzip member ends in its length");
     let mut plain = vec![0; u32::from_le_bytes(tail) as usize];
     libdeflater::Decompressor::new().gzip_decompress(body, &mut plain).expect("bodies are gzip");

@@ -100,4 +100,16 @@ impl Books {
         }
         self.total.take_fates_of(&fates);
     }
+
+    /// Takes what the file has accepted, together with what it has not seen yet. After a salvage the file decides here
+    /// too: its ledger may be among what was lost, and a batch that is stored for the second time is accepted for the
+    /// second time, since for the first it was damaged.
+    pub(super) fn resync_accepted(&mut self, on_disk: &Ledger, in_memory: Tally) {
+        let mut accepted = on_disk.accepted();
+        accepted += in_memory;
+        for record in &self.unsaved.direct {
+            accepted += Tally::new(record.seqs.points(), record.bytes);
+        }
+        self.total.take_accepted(accepted);
+    }
 }

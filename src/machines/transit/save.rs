@@ -48,6 +48,8 @@ pub(crate) struct Opened {
     pub(crate) backlog: Backlog,
     pub(crate) ledger: Ledger,
     pub(crate) refused: u64,
+    /// The file was damaged, and holds what could be saved of it.
+    pub(crate) salvaged: bool,
 }
 
 impl Opened {
@@ -216,7 +218,8 @@ impl Transit {
     pub(crate) fn keys_to_find(&self) -> Vec<u64> {
         let saving = self.saving.iter().flat_map(|saving| saving.keys.iter().copied());
         let windowed = self.window.values().map(|held| held.seqs.first);
-        saving.chain(windowed).chain(self.waiters.numbers()).collect()
+        let settled = self.books.unsaved.settle.iter().map(|(row, _)| row.first_seq);
+        saving.chain(windowed).chain(settled).chain(self.waiters.numbers()).collect()
     }
 
     /// The spool was opened anew: after a panic, an I/O error, a repair. Whether the transaction under way happened is
@@ -234,8 +237,17 @@ impl Transit {
         self.commit_number = opened.commit_number;
         self.match_rows(&mut find, now);
         self.match_receipts(&mut find);
+        if opened.salvaged {
+            // The file has counted rows that were lost; they are not to be counted again.
+            self.books.unsaved.settle.retain(|(row, _)| find(row.first_seq).row().is_some());
+        }
         self.beyond = self.rows_unaccounted_for(opened.backlog);
         self.books.resync(&opened.ledger);
+        if opened.salvaged {
+            let mut in_memory = self.volatile;
+            in_memory += self.queue.held();
+            self.books.resync_accepted(&opened.ledger, in_memory);
+        }
         self.pass_marks();
     }
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::rig::{Disk, Full, terms, trouble};
+use super::rig::{Disk, Full, line_of, terms, trouble};
 use super::world::{End, World};
 use crate::machines::transit::{Lease, Terms};
 use crate::machines::verdict::Verdict;
 use crate::machines::waiters::Until;
 use crate::values::fate::{Fate, ShedReason};
+use crate::values::ledger::Tally;
 
 const DURABLE: Option<Duration> = Some(Duration::ZERO);
 
@@ -185,10 +186,14 @@ fn a_row_that_a_repair_could_not_save_is_stored_afresh_and_sent_in_its_place() {
     let mut opened = world.disk.opened();
     opened.backlog.batches -= 1;
     opened.backlog.points -= 5;
+    opened.salvaged = true;
+    opened.ledger.settle(Fate::Damaged, Tally::new(5, 5 * line_of(6).len() as u64));
     let disk = world.disk.clone();
     let find = |key| if key == 6 { crate::machines::transit::Found::Nothing } else { disk.find(key) };
     world.transit.reopened(&opened, find, world.now);
     assert_eq!(world.transit.pending_points(), 80);
+    let books = world.transit.snapshot(world.now).ledger;
+    assert_eq!(books.accepted().points, books.settled_points() + 80, "lost with its row, and accepted anew");
     let plan = world.transit.plan_commit(false, None, world.now).unwrap();
     assert_eq!(plan.appends[0].seqs.first, 6);
     let outcome = crate::machines::plan::Committed {
@@ -200,6 +205,24 @@ fn a_row_that_a_repair_could_not_save_is_stored_afresh_and_sent_in_its_place() {
     world.transit.committed(&outcome, world.now);
     assert!(world.transit.window.contains_key(&6), "it is not left for a read that would not find it");
     assert_eq!(world.transit.pending_points(), 80);
+}
+
+#[test]
+fn a_disk_without_room_for_a_record_is_tried_again_a_second_later() {
+    let mut world = world(Terms { loss_window: DURABLE, ..terms() }, 100, Full::DropOldest);
+    world.push(10);
+    store_all(&mut world);
+    assert!(world.lease(0));
+    world.answer(0, Verdict::Delivered);
+    world.push(5);
+    seal_all(&mut world);
+    assert!(world.transit.plan_commit(false, None, world.now).is_some());
+    world.transit.commit_found_no_room(world.now);
+    assert!(world.transit.plan_commit(false, None, world.now).is_none());
+    let again = world.transit.next_commit_at().unwrap();
+    assert!(again >= world.now + Duration::from_secs(1));
+    let plan = world.transit.plan_commit(false, None, again).unwrap();
+    assert_eq!((plan.appends.len(), plan.settle.len()), (1, 1));
 }
 
 #[test]

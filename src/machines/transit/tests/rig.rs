@@ -124,6 +124,7 @@ impl Disk {
             backlog: self.backlog(),
             ledger: self.ledger.clone(),
             refused: 0,
+            salvaged: false,
         }
     }
 
