@@ -36,7 +36,7 @@ fn points_arrive_in_order_and_the_ledger_adds_up() {
             Database::builder("arrive").http(receiver.url()).spool(dir.path().join("s.db")).start().unwrap();
         push_numbers(&db, 0..20_000);
         assert!(db.flush(LONG).await.unwrap().complete);
-        assert_eq!(numbers(&receiver), (0..20_000).collect::<Vec<_>>());
+        assert!(numbers(&receiver).into_iter().eq(0..20_000));
         let report = db.stop(LONG).await.unwrap();
         assert!(report.drained && report.closed);
         check_ledger(&report.stats, 20_000, &receiver);
@@ -71,7 +71,7 @@ fn an_outage_is_spooled_and_survives_a_restart() {
         push_numbers(&db, 12_345..13_000);
         receiver.come_up();
         assert!(db.flush(LONG).await.unwrap().complete);
-        assert_eq!(numbers(&receiver), (0..13_000).collect::<Vec<_>>());
+        assert!(numbers(&receiver).into_iter().eq(0..13_000));
         let stats = db.stop(LONG).await.unwrap().stats;
         check_ledger(&stats, 13_000, &receiver);
         assert_eq!(stats.ledger.of(Fate::Delivered).points, 13_000);
@@ -91,5 +91,54 @@ fn a_refused_batch_is_set_aside_and_does_not_block_the_next() {
         let good = db.push(Point::new("good").field("n", 1)).unwrap();
         assert_eq!(db.delivered(good).await, Ok(Standing::Settled(Fate::Delivered)));
         check_ledger(&db.stop(LONG).await.unwrap().stats, 2, &receiver);
+    });
+}
+
+#[test]
+fn a_stop_without_any_time_loses_nothing() {
+    run(async {
+        let receiver = Receiver::start();
+        receiver.set_manner(Manner::Silence);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.db");
+        let db = Database::builder("no-time").http(receiver.url()).spool(&path).start().unwrap();
+        push_numbers(&db, 0..30_000);
+        let _ = db.stop(Duration::ZERO).await.unwrap();
+        assert!(db.push(Point::new("m").field("n", 1)).is_err());
+
+        receiver.set_manner(Manner::Accept);
+        // The closing goes on behind a stop that had no time for it, and holds the lock until it is done.
+        let db = loop {
+            match Database::builder("no-time").http(receiver.url()).spool(&path).start() {
+                Ok(db) => break db,
+                Err(error) => assert!(
+                    error.to_string().contains("locked") || error.to_string().contains("use"),
+                    "{error}"
+                ),
+            }
+            tokio::task::yield_now().await;
+        };
+        assert!(db.flush(LONG).await.unwrap().complete);
+        // The request that was cut off was answered after all, so its points may have come twice.
+        let arrived: std::collections::BTreeSet<i64> = numbers(&receiver).into_iter().collect();
+        assert!(arrived.into_iter().eq(0..30_000));
+        db.stop(LONG).await.unwrap();
+    });
+}
+
+#[test]
+fn a_stop_returns_in_time_while_the_server_is_silent() {
+    run(async {
+        let receiver = Receiver::start();
+        receiver.set_manner(Manner::Silence);
+        let dir = tempfile::tempdir().unwrap();
+        let db =
+            Database::builder("silent").http(receiver.url()).spool(dir.path().join("s.db")).start().unwrap();
+        push_numbers(&db, 0..30_000);
+        let started = std::time::Instant::now();
+        let report = db.stop(Duration::from_secs(2)).await.unwrap();
+        assert!(started.elapsed() < Duration::from_millis(2_100), "{:?}", started.elapsed());
+        assert!(report.closed && !report.drained);
+        assert_eq!(report.stats.pending.points, 30_000);
     });
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::shared::{Shared, SpoolSlot};
+use super::shared::{Shared, SpoolSlot, wall_ms};
 use crate::machines::later;
+use crate::spool::{Spool, SpoolError};
 use crate::values::error::CallError;
 use crate::values::health::{Event, Stats};
 
@@ -16,6 +17,9 @@ const CLOSING: u32 = 4;
 
 /// And never more than this.
 const CLOSING_MAX: Duration = Duration::from_millis(500);
+
+/// How long to wait before looking again whether a worker is done.
+const WORKERS_LOOK: Duration = Duration::from_millis(1);
 
 /// What a stop came to.
 #[derive(Clone, Debug, Serialize)]
@@ -42,15 +46,16 @@ pub(crate) async fn stop(shared: Arc<Shared>, deadline: Duration) -> Result<Stop
         return Err(CallError::Stopped);
     }
     shared.wake_the_waiting();
-    if !shared.health().link_is_up() {
-        // The server may not come back in time: what is only in memory goes to the disk first.
-        shared.with(|transit| transit.commit_up_to(transit.last_seq()));
-    }
     let reserve = (deadline / CLOSING).min(CLOSING_MAX);
-    let drained = drain(&shared, deadline - reserve).await;
-    if !drained {
-        store(&shared, left(end) / 2).await;
-    }
+    let next_attempt = shared.with(|transit| {
+        if transit.is_link_down() {
+            // The server may not come back in time: what is only in memory goes to the disk at once.
+            transit.commit_up_to(transit.last_seq());
+        }
+        transit.next_attempt_at(Instant::now())
+    });
+    let hopeless = next_attempt.is_some_and(|at| at >= end);
+    let drained = drain(&shared, if hopeless { Duration::ZERO } else { deadline - reserve }).await;
     // The database first: it would start its children again.
     let tree = shared.tree().clone();
     for supervisor in [tree.root, tree.children].into_iter().flatten() {
@@ -75,15 +80,6 @@ async fn drain(shared: &Shared, time: Duration) -> bool {
     matches!(tokio::time::timeout(time, flushed).await, Ok(Ok(())))
 }
 
-/// Waits until everything is on disk.
-async fn store(shared: &Shared, time: Duration) {
-    if shared.spool_options.is_some() {
-        let stored = shared.with(|transit| transit.wait_for_commit(transit.last_seq()));
-        shared.ring_all();
-        let _ = tokio::time::timeout(time, stored).await;
-    }
-}
-
 /// Writes the ledger and closes the file, on the lane where the spool is worked with.
 async fn close(shared: &Arc<Shared>, time: Duration) -> bool {
     if shared.spool_options.is_none() {
@@ -100,23 +96,48 @@ async fn close(shared: &Arc<Shared>, time: Duration) -> bool {
 fn close_spool(shared: &Shared) -> bool {
     let Some(mut spool) = shared.take_spool() else { return false };
     shared.put_spool(SpoolSlot::Stopped);
-    let stamp_last = shared.stamp_last_nanos();
-    let plan = shared.with(|transit| transit.plan_commit(true, stamp_last, Instant::now()));
-    if let Some(plan) = plan {
-        match spool.commit(&plan, SystemTime::now()) {
-            Ok(outcome) => shared.with(|transit| transit.committed(&outcome, Instant::now())),
-            Err(error) => {
-                tracing::error!(database = &*shared.name, %error, "cannot write the ledger");
-                return false;
+    let stored = store_what_is_left(shared, &mut spool).inspect_err(|error| {
+        tracing::error!(database = &*shared.name, %error, "cannot store what is left");
+    });
+    let seq_next = shared.with(|transit| transit.next_seq());
+    let closed = spool.close(seq_next, shared.stamp_last_nanos()).inspect_err(|error| {
+        tracing::error!(database = &*shared.name, %error, "cannot close the spool cleanly");
+    });
+    stored.is_ok_and(|all| all) && closed.is_ok()
+}
+
+/// Seals and stores everything that is only in memory, and the ledger, without the help of any actor; whether the spool
+/// took it all.
+fn store_what_is_left(shared: &Shared, spool: &mut Spool) -> Result<bool, SpoolError> {
+    loop {
+        let (jobs, others_seal) = shared.with(|transit| {
+            transit.commit_up_to(transit.last_seq());
+            (transit.take_seal_jobs(1, Instant::now(), wall_ms()), transit.is_sealing())
+        });
+        for job in jobs {
+            match job.run() {
+                Ok(batch) => shared.with(|transit| transit.sealed(job.key, batch)),
+                Err(error) => {
+                    let words = error.to_string();
+                    shared.with(|transit| transit.seal_failed(job.key, &words, Instant::now(), wall_ms()));
+                }
             }
         }
-    }
-    let seq_next = shared.with(|transit| transit.next_seq());
-    match spool.close(seq_next, stamp_last) {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::error!(database = &*shared.name, %error, "cannot close the spool cleanly");
-            false
+        let stamp_last = shared.stamp_last_nanos();
+        let Some(plan) = shared.with(|transit| transit.plan_commit(true, stamp_last, Instant::now())) else {
+            return Ok(false);
+        };
+        let outcome = spool.commit(&plan, SystemTime::now())?;
+        shared.with(|transit| transit.committed(&outcome, Instant::now()));
+        if shared.with(|transit| transit.is_all_stored()) {
+            return Ok(true);
+        }
+        if outcome.withheld.is_some() {
+            return Ok(false);
+        }
+        if others_seal {
+            // A worker is at it still, and will be done in milliseconds.
+            std::thread::sleep(WORKERS_LOOK);
         }
     }
 }

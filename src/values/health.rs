@@ -78,12 +78,6 @@ pub struct Health {
     pub stopped: bool,
 }
 
-impl Health {
-    pub(crate) const fn link_is_up(&self) -> bool {
-        self.link.is_none()
-    }
-}
-
 /// How the spool is doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

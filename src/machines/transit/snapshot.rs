@@ -26,6 +26,25 @@ pub(crate) struct Snapshot {
 }
 
 impl Transit {
+    pub(crate) const fn is_link_down(&self) -> bool {
+        self.link.is_down()
+    }
+
+    /// Before which moment nothing is sent, if the link is down.
+    pub(crate) fn next_attempt_at(&self, now: Instant) -> Option<Instant> {
+        self.link.not_before(now)
+    }
+
+    /// Whether somebody is making a body.
+    pub(crate) fn is_sealing(&self) -> bool {
+        self.window.values().any(|held| held.sealing)
+    }
+
+    /// Whether nothing is only in memory.
+    pub(crate) fn is_all_stored(&self) -> bool {
+        self.oldest_volatile().is_none()
+    }
+
     pub(crate) fn snapshot(&self, now: Instant) -> Snapshot {
         let stored = self.window.values().filter(|held| !held.is_volatile());
         let mut spooled = self.beyond;
