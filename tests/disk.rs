@@ -1,6 +1,5 @@
 //! A disk of 16 MiB runs full, by our own doing and by others', and has room again.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the lints do not see that helpers of tests are tests")]
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
 

@@ -6,7 +6,6 @@
 //!
 //! Six rounds by default, fifty and more against a real server with `RUN_SLOW_TESTS`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the lints do not see that helpers of tests are tests")]
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
 

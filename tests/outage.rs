@@ -2,7 +2,6 @@
 //!
 //! Five seconds by default; the minute of the promise with `RUN_SLOW_TESTS`.
 #![allow(clippy::unwrap_used, reason = "the lints do not see that helpers of tests are tests")]
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 mod support;
 
