@@ -16,7 +16,6 @@ use crate::values::fate::{Fate, QuarantineReason, ShedReason, Standing};
 use crate::values::ledger::Ledger;
 
 pub(super) const QUEUE_FULL: Fate = Fate::Shed(ShedReason::QueueFull);
-const PANICKED: Fate = Fate::Quarantined(QuarantineReason::Panicked);
 
 /// What becomes of a transaction and its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,7 +143,8 @@ impl World {
         drop(job.content);
         self.transit.seal_failed(job.key, "panicked", self.now, 0);
         if let Some(seqs) = seqs.filter(|_| !self.transit.window.contains_key(&job.key)) {
-            (seqs.first..=seqs.last).for_each(|number| self.settle(number, PANICKED));
+            let fate = self.set_aside(QuarantineReason::Panicked);
+            (seqs.first..=seqs.last).for_each(|number| self.settle(number, fate));
         }
     }
 
@@ -244,7 +244,7 @@ impl World {
         let Some(leased) = self.leases.remove(&holder) else { return false };
         let fate = match verdict {
             Verdict::Delivered => Some(Fate::Delivered),
-            Verdict::Refused(_) => Some(Fate::Quarantined(QuarantineReason::Refused)),
+            Verdict::Refused(_) => Some(self.set_aside(QuarantineReason::Refused)),
             Verdict::Hold(_) => None,
         };
         self.transit.answered(leased.key, verdict, 0.5, self.now);
@@ -265,8 +265,14 @@ impl World {
         self.transit.release_all(holder, panicked, self.now);
         if panics.is_some_and(|panics| panics + u32::from(panicked) >= 2) {
             let seqs = leased.batch.seqs;
-            (seqs.first..=seqs.last).for_each(|number| self.settle(number, PANICKED));
+            let fate = self.set_aside(QuarantineReason::Panicked);
+            (seqs.first..=seqs.last).for_each(|number| self.settle(number, fate));
         }
+    }
+
+    /// Without a spool there is no quarantine.
+    fn set_aside(&self, reason: QuarantineReason) -> Fate {
+        if self.terms.loss_window.is_some() { Fate::Quarantined(reason) } else { Fate::Rejected }
     }
 
     fn settle(&mut self, number: u64, fate: Fate) {
