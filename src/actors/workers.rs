@@ -8,7 +8,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -56,9 +56,11 @@ impl Lanes {
         Self { name, lanes: Mutex::new(Vec::new()), turn: AtomicUsize::new(0) }
     }
 
-    /// How many there are, or will be.
+    /// How many there are, or will be. Asked once: the answer is read from files.
     pub(crate) fn count() -> usize {
-        std::thread::available_parallelism().map_or(1, usize::from).clamp(1, LANES_MAX)
+        static COUNT: LazyLock<usize> =
+            LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from).clamp(1, LANES_MAX));
+        *COUNT
     }
 
     /// The next lane in turn.

@@ -237,10 +237,8 @@ impl Transit {
         self.commit_number = opened.commit_number;
         self.match_rows(&mut find, now);
         self.match_receipts(&mut find);
-        if opened.salvaged {
-            // The file has counted rows that were lost; they are not to be counted again.
-            self.books.unsaved.settle.retain(|(row, _)| find(row.first_seq).row().is_some());
-        }
+        // Rows that the file has let go, by an eviction whose answer was lost or in a repair, have been counted there.
+        self.books.unsaved.settle.retain(|(row, _)| find(row.first_seq).row().is_some());
         self.beyond = self.rows_unaccounted_for(opened.backlog);
         self.books.resync(&opened.ledger);
         if opened.salvaged {

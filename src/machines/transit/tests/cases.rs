@@ -148,18 +148,20 @@ fn a_receipt_is_answered_though_the_answer_that_its_point_was_dropped_is_lost() 
 
 #[test]
 fn a_batch_delivered_while_the_spool_drops_it_is_counted_once() {
-    // The transit believes that there is room enough, so the two may race.
-    let wrong = Terms { loss_window: DURABLE, spool_bytes_max: 1 << 40, ..terms() };
-    let mut world = world(wrong, 2, Full::DropOldest);
-    world.push(10);
-    store_all(&mut world);
-    world.push(10);
-    seal_all(&mut world);
-    assert!(world.plan(false) && world.lease(0));
-    world.answer(0, Verdict::Delivered);
-    world.finish_trip(End::Answered);
-    world.check();
-    world.drain();
+    for end in [End::Answered, End::AnswerLost] {
+        // The transit believes that there is room enough, so the two may race.
+        let wrong = Terms { loss_window: DURABLE, spool_bytes_max: 1 << 40, ..terms() };
+        let mut world = world(wrong, 2, Full::DropOldest);
+        world.push(10);
+        store_all(&mut world);
+        world.push(10);
+        seal_all(&mut world);
+        assert!(world.plan(false) && world.lease(0));
+        world.answer(0, Verdict::Delivered);
+        world.finish_trip(end);
+        world.check();
+        world.drain();
+    }
 }
 
 #[test]
