@@ -218,7 +218,9 @@ impl Transit {
     pub(crate) fn keys_to_find(&self) -> Vec<u64> {
         let saving = self.saving.iter().flat_map(|saving| saving.keys.iter().copied());
         let windowed = self.window.values().map(|held| held.seqs.first);
-        let settled = self.books.unsaved.settle.iter().map(|(row, _)| row.first_seq);
+        let planned = self.saving.iter().flat_map(|saving| &saving.plan.settle);
+        let settled = self.books.unsaved.settle.iter().map(|(row, _)| row);
+        let settled = planned.chain(settled).map(|row| row.first_seq);
         saving.chain(windowed).chain(settled).chain(self.waiters.numbers()).collect()
     }
 
