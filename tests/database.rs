@@ -142,3 +142,28 @@ fn a_stop_returns_in_time_while_the_server_is_silent() {
         assert_eq!(report.stats.pending.points, 30_000);
     });
 }
+
+#[test]
+fn a_database_whose_arbiter_has_ended_still_keeps_what_it_was_given() {
+    run(async {
+        let receiver = Receiver::start_down();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s.db");
+        let arbiter = actix_rt::Arbiter::new();
+        let builder = Database::builder("orphan").http(receiver.url()).spool(&path).arbiter(arbiter.handle());
+        let db = builder.start().unwrap();
+        push_numbers(&db, 0..1_000);
+        arbiter.stop();
+        arbiter.join().unwrap();
+        push_numbers(&db, 1_000..30_000);
+        assert!(db.health().degraded);
+        let report = db.stop(Duration::from_secs(5)).await.unwrap();
+        assert!(report.closed);
+
+        receiver.come_up();
+        let db = Database::builder("orphan").http(receiver.url()).spool(&path).start().unwrap();
+        assert!(db.flush(LONG).await.unwrap().complete);
+        assert!(numbers(&receiver).into_iter().eq(0..30_000));
+        db.stop(LONG).await.unwrap();
+    });
+}

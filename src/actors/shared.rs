@@ -326,6 +326,11 @@ impl Shared {
         let _ = self.events.send(event);
     }
 
+    /// Whether the arbiter of its actors has ended, and they with it.
+    pub(crate) fn is_orphaned(&self) -> bool {
+        self.tree().root.as_ref().is_some_and(|root| !root.is_running())
+    }
+
     /// The supervisors as they are now.
     pub(crate) fn tree(&self) -> MutexGuard<'_, Tree> {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner)
@@ -364,7 +369,8 @@ impl Shared {
         let spool = self.spool_health(snapshot.withheld);
         let late = |age: &std::time::Duration| *age > window + STALLED_AFTER / 5;
         let volatile = snapshot.volatile_age.filter(late).filter(|_| spool != SpoolHealth::InMemory);
-        let degraded = self.degraded.load(Ordering::Relaxed);
+        let orphaned = self.is_orphaned() && !snapshot.stopped;
+        let degraded = self.degraded.load(Ordering::Relaxed) || orphaned;
         let kept = matches!(spool, SpoolHealth::Ok | SpoolHealth::InMemory) && volatile.is_none();
         Health {
             ok: snapshot.trouble.is_none() && kept && !degraded && !snapshot.stopped,

@@ -54,7 +54,8 @@ pub(crate) async fn stop(shared: Arc<Shared>, deadline: Duration) -> Result<Stop
         }
         transit.next_attempt_at(Instant::now())
     });
-    let hopeless = next_attempt.is_some_and(|at| at >= end);
+    // Nobody sends before the end: because the link is down for longer, or because the actors' arbiter is gone.
+    let hopeless = next_attempt.is_some_and(|at| at >= end) || shared.is_orphaned();
     let drained = drain(&shared, if hopeless { Duration::ZERO } else { deadline - reserve }).await;
     // The database first: it would start its children again.
     let tree = shared.tree().clone();

@@ -237,6 +237,12 @@ impl SupervisorHandle {
         outcome.ok().and_then(|stopped| stopped.clone()).unwrap_or_else(Stopped::lost)
     }
 
+    /// Whether it has not ended: neither stopped, nor escalated, nor lost with its arbiter.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.ended.borrow().is_none() && self.ended.has_changed().is_ok()
+    }
+
     /// How the children are doing, in start order.
     #[must_use]
     pub fn children(&self) -> Vec<ChildStatus> {

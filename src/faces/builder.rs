@@ -165,6 +165,9 @@ impl DatabaseBuilder {
     }
 
     /// Runs the database's actors on this arbiter. Default: on threads of the crate's own.
+    ///
+    /// When it ends, the actors end with it: points are still accepted and wait in memory, `health` says degraded, and
+    /// `stop` stores what is there.
     pub fn arbiter(mut self, arbiter: ArbiterHandle) -> Self {
         self.arbiter = Some(arbiter);
         self

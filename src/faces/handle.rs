@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::events::Events;
 use super::registry::Registry;
 use super::series::SeriesPusher;
+use crate::actors::arbiters;
 use crate::actors::database::Database;
 use crate::actors::messages::{CommitTo, FlushReport, FlushTo, Reconfigure};
 use crate::actors::push::Room;
@@ -309,20 +310,34 @@ impl DatabaseHandle {
     /// sent, the spool is closed. With a spool nothing is lost; without one what is not sent is.
     ///
     /// # Errors
-    /// The database was stopped before; or the arbiter it runs on has ended.
+    /// The database was stopped before.
     ///
     /// # Cancel safety
     /// Dropped, it goes on all the same.
     pub async fn stop(&self, deadline: Duration) -> Result<StopReport, CallError> {
         Registry::remove(self);
         // Beside the actors, not through them: they may be restarting.
+        if let Some(report) = self.stop_on(&self.0.arbiter, deadline).await {
+            return report;
+        }
+        // The application's arbiter has ended, and the actors with it. What they left is stored all the same.
+        let arbiter = arbiters::next().map_err(|_| CallError::Panicked)?;
+        self.stop_on(&arbiter, deadline).await.unwrap_or(Err(CallError::Panicked))
+    }
+
+    /// `None` if the arbiter has ended.
+    async fn stop_on(
+        &self,
+        arbiter: &ArbiterHandle,
+        deadline: Duration,
+    ) -> Option<Result<StopReport, CallError>> {
         let (done, report) = oneshot::channel();
         let stopping = stop::stop(Arc::clone(self.shared()), deadline);
-        self.0.arbiter.spawn(async move {
+        arbiter.spawn(async move {
             // Whoever asked may have gone.
             let _ = done.send(stopping.await);
         });
-        report.await.map_err(|_| CallError::Panicked)?
+        report.await.ok()
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
