@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use actix::{Actor, AsyncContext, Handler, SpawnHandle};
+use actix::{Actor, Handler};
 
+use super::alarm::Alarm;
 use super::context::PriorityContext;
 use super::shared::{Shared, Wake, wall_ms};
 use super::workers::{Lanes, SEAL};
@@ -20,12 +21,12 @@ const SMALL_BYTES: u64 = 16 << 10;
 
 pub(crate) struct Batcher {
     shared: Arc<Shared>,
-    timer: Option<(Instant, SpawnHandle)>,
+    alarm: Alarm,
 }
 
 impl Batcher {
-    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, timer: None }
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, alarm: Alarm::default() }
     }
 
     /// Has everything made that is due, and looks again when the next is.
@@ -48,19 +49,9 @@ impl Batcher {
     }
 
     fn sleep_until_due(&mut self, ctx: &mut PriorityContext<Self>) {
-        let Some(due) = self.shared.with(|transit| transit.next_seal_at()) else { return };
-        if self.timer.as_ref().is_some_and(|(at, _)| *at <= due && *at > Instant::now()) {
-            return;
+        if let Some(due) = self.shared.with(|transit| transit.next_seal_at()) {
+            self.alarm.set(due, ctx, Self::seal_what_is_due);
         }
-        if let Some((_, handle)) = self.timer.take() {
-            ctx.cancel_future(handle);
-        }
-        let wait = due.saturating_duration_since(Instant::now());
-        let handle = ctx.run_later(wait, |this, ctx| {
-            this.timer = None;
-            this.seal_what_is_due(ctx);
-        });
-        self.timer = Some((due, handle));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Actors: the only place, with the faces above, that names actix.
 
+mod alarm;
 pub(crate) mod arbiters;
 mod batcher;
 pub(crate) mod child;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::fut::WrapFuture;
-use actix::{Actor, ActorFutureExt, AsyncContext, Handler, SpawnHandle};
+use actix::{Actor, ActorFutureExt, AsyncContext, Handler};
 
+use super::alarm::Alarm;
 use super::context::PriorityContext;
 use super::shared::{Shared, Wake};
 use crate::failpoint::failpoint;
@@ -24,12 +25,12 @@ pub(crate) struct HttpSender {
     /// The way to the server, and the configuration it was made from.
     way: Option<(Arc<Config>, Rc<dyn Transport>)>,
     sending: bool,
-    timer: Option<SpawnHandle>,
+    alarm: Alarm,
 }
 
 impl HttpSender {
-    pub(crate) const fn new(shared: Arc<Shared>, number: Holder) -> Self {
-        Self { shared, number, way: None, sending: false, timer: None }
+    pub(crate) fn new(shared: Arc<Shared>, number: Holder) -> Self {
+        Self { shared, number, way: None, sending: false, alarm: Alarm::default() }
     }
 
     fn send_next(&mut self, ctx: &mut PriorityContext<Self>) {
@@ -39,7 +40,7 @@ impl HttpSender {
         let Some(way) = self.way() else { return };
         match self.shared.with(|transit| transit.lease(self.number, Instant::now())) {
             Lease::Batch(leased) => self.send(leased, &*way, ctx),
-            Lease::NotBefore(at) => self.sleep_until(at, ctx),
+            Lease::NotBefore(at) => self.alarm.set(at, ctx, Self::send_next),
             Lease::Unmade => self.shared.batcher.ring(),
             Lease::Nothing => {}
         }
@@ -66,17 +67,6 @@ impl HttpSender {
             self.shared.ring_senders();
         }
         self.send_next(ctx);
-    }
-
-    fn sleep_until(&mut self, at: Instant, ctx: &mut PriorityContext<Self>) {
-        if let Some(handle) = self.timer.take() {
-            ctx.cancel_future(handle);
-        }
-        let wait = at.saturating_duration_since(Instant::now());
-        self.timer = Some(ctx.run_later(wait, |this, ctx| {
-            this.timer = None;
-            this.send_next(ctx);
-        }));
     }
 
     /// The way to the server as it is configured now.

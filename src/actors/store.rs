@@ -16,8 +16,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use actix::{Actor, Addr, AsyncContext, Handler, SpawnHandle};
+use actix::{Actor, Addr, AsyncContext, Handler};
 
+use super::alarm::Alarm;
 use super::context::PriorityContext;
 use super::shared::{Shared, SpoolSlot, Wake, begin_of};
 use crate::failpoint::failpoint;
@@ -43,7 +44,7 @@ const TIDY_PAUSE: Duration = Duration::from_millis(100);
 
 pub(crate) struct Store {
     shared: Arc<Shared>,
-    timer: Option<(Instant, SpawnHandle)>,
+    alarm: Alarm,
     reopening: Backoff,
     /// No attempt to open the spool before this moment.
     not_before: Option<Instant>,
@@ -81,7 +82,14 @@ struct SpoolFailed;
 impl Store {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let reopening = Backoff::new(REOPEN_MIN, REOPEN_MAX, 2);
-        Self { shared, timer: None, reopening, not_before: None, tidy_at: None, expiry_due: false }
+        Self {
+            shared,
+            alarm: Alarm::default(),
+            reopening,
+            not_before: None,
+            tidy_at: None,
+            expiry_due: false,
+        }
     }
 
     /// Has done what is due, or sleeps until something is.
@@ -113,7 +121,7 @@ impl Store {
 
     fn reopen(&mut self, ctx: &mut PriorityContext<Self>) {
         if let Some(at) = self.not_before.filter(|at| *at > Instant::now()) {
-            self.sleep_until(at, ctx);
+            self.alarm.set(at, ctx, Self::work);
             return;
         }
         if self.shared.claim_reopening() {
@@ -125,23 +133,8 @@ impl Store {
     fn sleep_until_due(&mut self, ctx: &mut PriorityContext<Self>) {
         let commit_at = self.shared.with(|transit| transit.next_commit_at());
         if let Some(due) = [commit_at, self.tidy_at].into_iter().flatten().min() {
-            self.sleep_until(due, ctx);
+            self.alarm.set(due, ctx, Self::work);
         }
-    }
-
-    fn sleep_until(&mut self, due: Instant, ctx: &mut PriorityContext<Self>) {
-        let now = Instant::now();
-        if self.timer.as_ref().is_some_and(|(at, _)| *at <= due && *at > now) {
-            return;
-        }
-        if let Some((_, handle)) = self.timer.take() {
-            ctx.cancel_future(handle);
-        }
-        let handle = ctx.run_later(due.saturating_duration_since(now), |this, ctx| {
-            this.timer = None;
-            this.work(ctx);
-        });
-        self.timer = Some((due, handle));
     }
 }
 
