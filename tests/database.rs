@@ -167,3 +167,72 @@ fn a_database_whose_arbiter_has_ended_still_keeps_what_it_was_given() {
         db.stop(LONG).await.unwrap();
     });
 }
+
+#[test]
+fn waiting_for_room_for_a_long_line_leaves_the_thread_to_others() {
+    run(async {
+        let receiver = Receiver::start();
+        receiver.set_manner(Manner::Silence);
+        let builder = Database::builder("long-line").http(receiver.url()).configure(|config| {
+            config.queue.bytes_max = 4_096.try_into().unwrap();
+            config.batch.bytes_max = 4_096.try_into().unwrap();
+        });
+        // On this very thread: if the wait span, nothing would ever make room.
+        let db = builder.arbiter(actix_rt::Arbiter::current()).start().unwrap();
+        let long = || Point::new("m").field("text", "x".repeat(3_000));
+        db.push_wait(long()).await.unwrap();
+        let waited = tokio::time::timeout(Duration::from_millis(50), db.push_wait(long())).await;
+        assert!(waited.is_err(), "there is room for a byte, and for no line");
+        receiver.set_manner(Manner::Accept);
+        db.push_wait(long()).await.unwrap();
+        assert!(db.flush(LONG).await.unwrap().complete);
+        assert_eq!(db.stats().ledger.of(Fate::Delivered).points, 2);
+        assert_eq!(receiver.lines().len(), 2);
+        db.stop(LONG).await.unwrap();
+    });
+}
+
+#[test]
+fn a_stop_stores_what_is_in_memory_though_the_spool_is_full_and_refuses() {
+    run(async {
+        let receiver = Receiver::start_down();
+        let dir = tempfile::tempdir().unwrap();
+        let start = || {
+            let builder = Database::builder("full").http(receiver.url()).spool(dir.path().join("s.db"));
+            let builder = builder.gzip(false).configure(|config| {
+                let spool = config.spool.as_mut().unwrap();
+                spool.bytes_max = 1 << 20;
+                spool.when_full = influx_spool::SpoolFull::Refuse;
+            });
+            builder.start().unwrap()
+        };
+        let db = start();
+        push_numbers(&db, 0..60_000);
+        let report = db.stop(Duration::from_secs(3)).await.unwrap();
+        assert!(report.closed, "{report:?}");
+        assert_eq!(report.unsaved, 0);
+
+        let db = start();
+        assert_eq!(db.stats().pending.spooled.points, 60_000);
+        receiver.come_up();
+        assert!(db.flush(LONG).await.unwrap().complete);
+        assert!(numbers(&receiver).into_iter().eq(0..60_000));
+        db.stop(LONG).await.unwrap();
+    });
+}
+
+#[test]
+fn many_small_batches_are_closed_in_few_transactions() {
+    run(async {
+        let receiver = Receiver::start();
+        receiver.set_manner(Manner::Silence);
+        let dir = tempfile::tempdir().unwrap();
+        let builder = Database::builder("small").http(receiver.url()).spool(dir.path().join("s.db"));
+        let db =
+            builder.configure(|config| config.batch.points_max = 50.try_into().unwrap()).start().unwrap();
+        push_numbers(&db, 0..20_000);
+        let report = db.stop(Duration::ZERO).await.unwrap();
+        let commits = report.stats.commits_total;
+        assert!(commits < 200, "{commits} transactions for 400 batches");
+    });
+}

@@ -7,8 +7,8 @@ mod support;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -334,17 +334,16 @@ fn input_is_read_no_faster_than_it_can_be_kept_and_a_second_signal_ends_it() {
     let line = "m n=1i 1\n";
     let (mut input, written) = (program.take_stdin(), Arc::new(AtomicU64::new(0)));
     let counting = Arc::clone(&written);
+    let (full, is_full) = mpsc::channel();
     let writer = std::thread::spawn(move || {
         let lines = line.repeat(1_000);
         while input.write_all(lines.as_bytes()).is_ok() {
-            counting.fetch_add(1_000, Ordering::Relaxed);
+            if counting.fetch_add(1_000, Ordering::Relaxed) + 1_000 == QUEUE_POINTS {
+                full.send(()).unwrap();
+            }
         }
     });
-    let end = Instant::now() + LONG;
-    while written.load(Ordering::Relaxed) < QUEUE_POINTS {
-        assert!(Instant::now() < end, "it took {written:?} lines");
-        std::thread::sleep(POLL_INTERVAL);
-    }
+    is_full.recv_timeout(LONG).expect("it takes what memory may hold");
     program.signal("TERM");
     program.wait_for_words("interrupted", LONG);
     program.signal("TERM");

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::context::PriorityContext;
 use super::database::Database;
 use super::push::Room;
+use super::shared::Shared;
 use super::stop::{self, StopReport};
 use crate::machines::waiters::Until;
 use crate::values::config::{Config, ConfigError};
@@ -137,60 +138,16 @@ impl Handler<Flush> for Database {
 
     fn handle(&mut self, flush: Flush, _: &mut Self::Context) -> Self::Result {
         let mark = self.shared.with(|transit| transit.last_seq());
-        flush_to(&self.shared, mark, flush.deadline)
+        Box::pin(flush_to(Arc::clone(&self.shared), mark, flush.deadline))
     }
-}
-
-/// A flush up to a mark that was taken on the caller's thread.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Result<FlushReport, CallError>")]
-pub(crate) struct FlushTo {
-    pub(crate) mark: u64,
-    pub(crate) deadline: Duration,
-}
-
-impl Handler<FlushTo> for Database {
-    type Result = ResponseFuture<Result<FlushReport, CallError>>;
-
-    fn handle(&mut self, flush: FlushTo, _: &mut Self::Context) -> Self::Result {
-        flush_to(&self.shared, flush.mark, flush.deadline)
-    }
-}
-
-/// A commit up to a mark that was taken on the caller's thread.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Result<(), CallError>")]
-pub(crate) struct CommitTo {
-    pub(crate) mark: u64,
-    pub(crate) deadline: Duration,
 }
 
 impl Handler<Commit> for Database {
     type Result = ResponseFuture<Result<(), CallError>>;
 
-    fn handle(&mut self, commit: Commit, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, commit: Commit, _: &mut Self::Context) -> Self::Result {
         let mark = self.shared.with(|transit| transit.last_seq());
-        self.handle(CommitTo { mark, deadline: commit.deadline }, ctx)
-    }
-}
-
-impl Handler<CommitTo> for Database {
-    type Result = ResponseFuture<Result<(), CallError>>;
-
-    fn handle(&mut self, commit: CommitTo, _: &mut Self::Context) -> Self::Result {
-        let shared = Arc::clone(&self.shared);
-        Box::pin(async move {
-            if shared.spool_options.is_none() {
-                return Err(CallError::NoSpool);
-            }
-            let stored = shared.with(|transit| transit.wait_for_commit(commit.mark));
-            shared.ring_all();
-            match tokio::time::timeout(commit.deadline, stored).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(_)) => Err(CallError::Stopped),
-                Err(_) => Err(CallError::Timeout),
-            }
-        })
+        Box::pin(commit_to(Arc::clone(&self.shared), mark, commit.deadline))
     }
 }
 
@@ -223,9 +180,7 @@ impl Handler<Reconfigure> for Database {
     type Result = Result<(), ConfigError>;
 
     fn handle(&mut self, Reconfigure(config): Reconfigure, _: &mut Self::Context) -> Self::Result {
-        super::reconfigure::check_change(&self.shared.config(), &config)?;
-        self.shared.set_config(config);
-        Ok(())
+        super::reconfigure::apply(&self.shared, config)
     }
 }
 
@@ -248,20 +203,32 @@ impl Stage {
     }
 }
 
-fn flush_to(
-    shared: &Arc<super::shared::Shared>,
+/// Waits until everything up to `mark` has its fate. Needs none of the actors to answer.
+pub(crate) async fn flush_to(
+    shared: Arc<Shared>,
     mark: u64,
     deadline: Duration,
-) -> ResponseFuture<Result<FlushReport, CallError>> {
-    let shared = Arc::clone(shared);
-    Box::pin(async move {
-        let flushed = shared.with(|transit| transit.wait_for_flush(mark));
-        shared.ring_all();
-        let complete = match tokio::time::timeout(deadline, flushed).await {
-            Ok(Ok(())) => true,
-            Ok(Err(_)) => return Err(CallError::Stopped),
-            Err(_) => false,
-        };
-        Ok(FlushReport { complete, pending: shared.with(|transit| transit.pending_points()) })
-    })
+) -> Result<FlushReport, CallError> {
+    let flushed = shared.with(|transit| transit.wait_for_flush(mark));
+    shared.ring_all();
+    let complete = match tokio::time::timeout(deadline, flushed).await {
+        Ok(Ok(())) => true,
+        Ok(Err(_)) => return Err(CallError::Stopped),
+        Err(_) => false,
+    };
+    Ok(FlushReport { complete, pending: shared.with(|transit| transit.pending_points()) })
+}
+
+/// Waits until everything up to `mark` is on disk or has its fate.
+pub(crate) async fn commit_to(shared: Arc<Shared>, mark: u64, deadline: Duration) -> Result<(), CallError> {
+    if shared.spool_options.is_none() {
+        return Err(CallError::NoSpool);
+    }
+    let stored = shared.with(|transit| transit.wait_for_commit(mark));
+    shared.ring_all();
+    match tokio::time::timeout(deadline, stored).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(CallError::Stopped),
+        Err(_) => Err(CallError::Timeout),
+    }
 }

@@ -13,7 +13,7 @@ pub(crate) mod messages;
 mod panics;
 pub(crate) mod push;
 mod receipts;
-mod reconfigure;
+pub(crate) mod reconfigure;
 mod runner;
 mod sender;
 pub(crate) mod shared;

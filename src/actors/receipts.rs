@@ -70,9 +70,9 @@ impl Shared {
                 shared.store.ring();
                 let _ = answer.send(standing);
             }
-            // Taken out for work that waits in this lane behind us: next time behind that.
-            None if shared.spool_is_working() => shared.look_up(number, answer),
-            None => {}
+            None if shared.spool_is_gone() => {}
+            // Taken out, for work that waits in this lane behind us: next time behind that.
+            None => shared.look_up(number, answer),
         });
     }
 

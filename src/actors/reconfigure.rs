@@ -1,10 +1,18 @@
 //! Which settings may change while a database runs.
 
+use super::shared::Shared;
 use crate::transport::HttpV1;
 use crate::values::config::{Config, ConfigError};
 
+/// Takes a new configuration at once.
+pub(crate) fn apply(shared: &Shared, config: Config) -> Result<(), ConfigError> {
+    check_change(&shared.config(), &config)?;
+    shared.set_config(config);
+    Ok(())
+}
+
 /// Checks a new configuration, by itself and against the one it replaces.
-pub(crate) fn check_change(old: &Config, new: &Config) -> Result<(), ConfigError> {
+fn check_change(old: &Config, new: &Config) -> Result<(), ConfigError> {
     new.check()?;
     HttpV1::check(&new.http)?;
     let fixed = |setting, same: bool| {

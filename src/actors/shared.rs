@@ -73,6 +73,7 @@ pub(crate) struct Shared {
     pub(crate) restarts: AtomicU64,
     pub(crate) degraded: AtomicBool,
     unclean_ends: u64,
+    set_aside: OncePerMinute,
     events: broadcast::Sender<Event>,
 }
 
@@ -110,6 +111,23 @@ struct Room {
     waiting: AtomicUsize,
     blocking: Condvar,
     async_: Notify,
+}
+
+/// Says something at most once a minute, and how often it was not said.
+#[derive(Debug, Default)]
+struct OncePerMinute(Mutex<(Option<Instant>, u64)>);
+
+impl OncePerMinute {
+    /// How often it was held back since it was last said, if it is to be said now.
+    fn tell(&self, now: Instant) -> Option<u64> {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.0.is_some_and(|at| now.saturating_duration_since(at) < std::time::Duration::from_secs(60)) {
+            told.1 += 1;
+            return None;
+        }
+        told.0 = Some(now);
+        Some(std::mem::take(&mut told.1))
+    }
 }
 
 impl Bell {
@@ -186,6 +204,7 @@ impl Shared {
             restarts: AtomicU64::new(0),
             degraded: AtomicBool::new(false),
             unclean_ends,
+            set_aside: OncePerMinute::default(),
             events: broadcast::channel(EVENTS_MAX).0,
         })
     }
@@ -239,11 +258,24 @@ impl Shared {
         loop {
             let mut notified = std::pin::pin!(self.room.async_.notified());
             notified.as_mut().enable();
-            if let Some(result) = self.with(&mut act) {
+            if let Some(result) = self.try_for_room(&mut act) {
                 return result;
             }
             notified.await;
         }
+    }
+
+    /// One try of somebody who waits. Unlike [`Self::with`] it wakes nobody who waits for room, itself above all: a try
+    /// that fails makes none.
+    fn try_for_room<R>(&self, act: impl FnOnce(&mut Transit) -> R) -> R {
+        let mut transit = self.lock();
+        let result = act(&mut transit);
+        let outbox = transit.take_outbox();
+        drop(transit);
+        if let Some(outbox) = outbox {
+            self.dispatch(outbox);
+        }
+        result
     }
 
     /// Wakes whoever waits for room, to find out that there will be none.
@@ -309,8 +341,9 @@ impl Shared {
         matches!(*self.slot(), SpoolSlot::Closed(_))
     }
 
-    pub(crate) fn spool_is_working(&self) -> bool {
-        matches!(*self.slot(), SpoolSlot::Working(_))
+    /// Whether there is no open spool, here or with a worker.
+    pub(crate) fn spool_is_gone(&self) -> bool {
+        !matches!(*self.slot(), SpoolSlot::Idle(_) | SpoolSlot::Working(_))
     }
 
     pub(crate) fn stamp_last_nanos(&self) -> Option<i64> {
@@ -419,7 +452,18 @@ impl Shared {
             }
             News::Quarantined { seqs, reason, status, words } => {
                 let (first, points) = (seqs.first, seqs.points());
-                tracing::error!(database, first, points, ?reason, status, error = words, "batch set aside");
+                if let Some(held_back) = self.set_aside.tell(Instant::now()) {
+                    tracing::error!(
+                        database,
+                        first,
+                        points,
+                        ?reason,
+                        status,
+                        error = words,
+                        held_back,
+                        "batch set aside"
+                    );
+                }
                 self.tell(Event::Quarantined { seqs, reason, status, words });
             }
             News::Losing => self.database.ring(),

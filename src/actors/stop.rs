@@ -18,6 +18,9 @@ const CLOSING: u32 = 4;
 /// And never more than this.
 const CLOSING_MAX: Duration = Duration::from_millis(500);
 
+/// Batches made before each transaction of a closing: what the transit lets wait in memory.
+const SEALED_TOGETHER: usize = 8;
+
 /// How long to wait before looking again whether a worker is done.
 const WORKERS_LOOK: Duration = Duration::from_millis(1);
 
@@ -29,6 +32,9 @@ pub struct StopReport {
     pub drained: bool,
     /// Whether the spool was closed in time, with everything that is left in it. Without a spool what is left is lost.
     pub closed: bool,
+    /// Points that were neither delivered nor stored in time. With a spool the closing goes on behind this report, and may
+    /// still store them if the process lives on; without one they are lost with it.
+    pub unsaved: u64,
     /// The counters at the end.
     pub stats: Stats,
 }
@@ -48,10 +54,8 @@ pub(crate) async fn stop(shared: Arc<Shared>, deadline: Duration) -> Result<Stop
     shared.wake_the_waiting();
     let reserve = (deadline / CLOSING).min(CLOSING_MAX);
     let next_attempt = shared.with(|transit| {
-        if transit.is_link_down() {
-            // The server may not come back in time: what is only in memory goes to the disk at once.
-            transit.commit_up_to(transit.last_seq());
-        }
+        // A server that does not answer may never do so: what is only in memory goes to the disk at once.
+        transit.commit_up_to(transit.last_seq());
         transit.next_attempt_at(Instant::now())
     });
     // Nobody sends before the end: because the link is down for longer, or because the actors' arbiter is gone.
@@ -66,8 +70,21 @@ pub(crate) async fn stop(shared: Arc<Shared>, deadline: Duration) -> Result<Stop
     shared.with(|transit| transit.dismiss());
     shared.tell(Event::Stopped);
     let stats = shared.stats();
-    tracing::info!(database = &*shared.name, drained, closed, pending = stats.pending.points, "stopped");
-    Ok(StopReport { drained, closed, stats })
+    let unsaved = shared.with(|transit| transit.unsaved_points());
+    let (database, pending) = (&*shared.name, stats.pending.points);
+    if unsaved > 0 {
+        tracing::error!(
+            database,
+            drained,
+            closed,
+            pending,
+            unsaved,
+            "stopped with points that are only in memory"
+        );
+    } else {
+        tracing::info!(database, drained, closed, pending, "stopped");
+    }
+    Ok(StopReport { drained, closed, unsaved, stats })
 }
 
 fn left(end: Instant) -> Duration {
@@ -87,17 +104,28 @@ async fn close(shared: &Arc<Shared>, time: Duration) -> bool {
         return true;
     }
     let (done, closed) = oneshot::channel();
-    let closing = Arc::clone(shared);
-    shared.disk.run(move || {
-        let _ = done.send(close_spool(&closing));
-    });
+    close_on_lane(shared, done);
     matches!(tokio::time::timeout(time, closed).await, Ok(Ok(true)))
 }
 
-fn close_spool(shared: &Shared) -> bool {
-    let Some(mut spool) = shared.take_spool() else { return false };
-    shared.put_spool(SpoolSlot::Stopped);
+fn close_on_lane(shared: &Arc<Shared>, done: oneshot::Sender<bool>) {
+    let closing = Arc::clone(shared);
+    shared.disk.run(move || match closing.take_spool() {
+        Some(spool) => {
+            closing.put_spool(SpoolSlot::Stopped);
+            let _ = done.send(close_spool(&closing, *spool));
+        }
+        None if closing.spool_is_gone() => {
+            let _ = done.send(false);
+        }
+        // Taken out for work that waits in this lane behind us: next time behind that.
+        None => close_on_lane(&closing, done),
+    });
+}
+
+fn close_spool(shared: &Shared, mut spool: Spool) -> bool {
     let stored = store_what_is_left(shared, &mut spool).inspect_err(|error| {
+        shared.with(|transit| transit.commit_failed(Instant::now()));
         tracing::error!(database = &*shared.name, %error, "cannot store what is left");
     });
     let seq_next = shared.with(|transit| transit.next_seq());
@@ -113,7 +141,8 @@ fn store_what_is_left(shared: &Shared, spool: &mut Spool) -> Result<bool, SpoolE
     loop {
         let (jobs, others_seal) = shared.with(|transit| {
             transit.commit_up_to(transit.last_seq());
-            (transit.take_seal_jobs(1, Instant::now(), wall_ms()), transit.is_sealing())
+            transit.retry_appends();
+            (transit.take_seal_jobs(SEALED_TOGETHER, Instant::now(), wall_ms()), transit.is_sealing())
         });
         for job in jobs {
             match job.run() {
@@ -125,9 +154,11 @@ fn store_what_is_left(shared: &Shared, spool: &mut Spool) -> Result<bool, SpoolE
             }
         }
         let stamp_last = shared.stamp_last_nanos();
-        let Some(plan) = shared.with(|transit| transit.plan_commit(true, stamp_last, Instant::now())) else {
+        let Some(mut plan) = shared.with(|transit| transit.plan_commit(true, stamp_last, Instant::now()))
+        else {
             return Ok(false);
         };
+        plan.closing = true;
         let outcome = spool.commit(&plan, SystemTime::now())?;
         shared.with(|transit| transit.committed(&outcome, Instant::now()));
         if shared.with(|transit| transit.is_all_stored()) {

@@ -99,6 +99,8 @@ impl Store {
             return;
         }
         let Some(spool) = self.shared.take_spool() else { return };
+        // From here on: should this panic, the slot says so.
+        let trip = Trip::new(&self.shared, ctx.address());
         self.reopening.reset();
         let stamp_last = self.shared.stamp_last_nanos();
         let now = Instant::now();
@@ -111,11 +113,10 @@ impl Store {
         }
         let tidy = self.tidy_at.is_some_and(|at| at <= now);
         if work.plan.is_none() && work.read.is_none() && !tidy {
-            self.shared.put_spool(SpoolSlot::Idle(spool));
+            trip.stay(spool);
             self.sleep_until_due(ctx);
             return;
         }
-        let trip = Trip::new(&self.shared, ctx.address());
         self.shared.disk.run(move || trip.work(spool, &work));
     }
 
@@ -204,6 +205,12 @@ struct Trip {
 impl Trip {
     fn new(shared: &Arc<Shared>, store: Addr<Store>) -> Self {
         Self { shared: Arc::clone(shared), store, home: false }
+    }
+
+    /// There is nothing to be done.
+    fn stay(mut self, spool: Box<Spool>) {
+        self.home = true;
+        self.shared.put_spool(SpoolSlot::Idle(spool));
     }
 
     fn work(self, mut spool: Box<Spool>, work: &Work) {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use actix::{Addr, ArbiterHandle, MailboxError};
+use actix::{Addr, ArbiterHandle};
 use tokio::sync::oneshot;
 
 use super::events::Events;
@@ -11,8 +11,9 @@ use super::registry::Registry;
 use super::series::SeriesPusher;
 use crate::actors::arbiters;
 use crate::actors::database::Database;
-use crate::actors::messages::{CommitTo, FlushReport, FlushTo, Reconfigure};
+use crate::actors::messages::{self, FlushReport};
 use crate::actors::push::Room;
+use crate::actors::reconfigure;
 use crate::actors::shared::Shared;
 use crate::actors::stop::{self, StopReport};
 use crate::machines::waiters::Until;
@@ -203,23 +204,22 @@ impl DatabaseHandle {
     /// its fate, or at the deadline with what is pending.
     ///
     /// # Errors
-    /// The database is stopped, or its actor panicked.
+    /// The database is stopped.
     ///
     /// # Cancel safety
     /// Dropped, it leaves the sending as it is.
     pub async fn flush(&self, deadline: Duration) -> Result<FlushReport, CallError> {
         let mark = self.shared().with(|transit| transit.last_seq());
-        self.call(FlushTo { mark, deadline }).await?
+        self.beside(|| messages::flush_to(Arc::clone(self.shared()), mark, deadline)).await
     }
 
     /// Has everything put on disk that was pushed before the call. Answers when it is there or has its fate.
     ///
     /// # Errors
-    /// There is no spool; the deadline has passed (it goes on all the same); the database is stopped, or its actor
-    /// panicked.
+    /// There is no spool; the deadline has passed (it goes on all the same); the database is stopped.
     pub async fn commit(&self, deadline: Duration) -> Result<(), CallError> {
         let mark = self.shared().with(|transit| transit.last_seq());
-        self.call(CommitTo { mark, deadline }).await?
+        self.beside(|| messages::commit_to(Arc::clone(self.shared()), mark, deadline)).await
     }
 
     /// Waits until a point is on disk or has its fate, and says which. Waiting forces nothing: see
@@ -277,7 +277,10 @@ impl DatabaseHandle {
     /// A setting that cannot be, or that cannot change while the database runs (the name, the destination, the spool,
     /// how lines are written, the number of requests at once).
     pub async fn reconfigure(&self, config: Config) -> Result<(), ReconfigureError> {
-        Ok(self.call(Reconfigure(config)).await??)
+        if self.shared().with(|transit| transit.is_stopped()) {
+            return Err(ReconfigureError::Call(CallError::Stopped));
+        }
+        Ok(reconfigure::apply(self.shared(), config)?)
     }
 
     /// Makes one of the database's actors panic, as a fire drill: does it come back, is nothing lost, does whoever
@@ -316,28 +319,29 @@ impl DatabaseHandle {
     /// Dropped, it goes on all the same.
     pub async fn stop(&self, deadline: Duration) -> Result<StopReport, CallError> {
         Registry::remove(self);
-        // Beside the actors, not through them: they may be restarting.
-        if let Some(report) = self.stop_on(&self.0.arbiter, deadline).await {
-            return report;
-        }
-        // The application's arbiter has ended, and the actors with it. What they left is stored all the same.
-        let arbiter = arbiters::next().map_err(|_| CallError::Panicked)?;
-        self.stop_on(&arbiter, deadline).await.unwrap_or(Err(CallError::Panicked))
+        self.beside(|| stop::stop(Arc::clone(self.shared()), deadline)).await
     }
 
-    /// `None` if the arbiter has ended.
-    async fn stop_on(
-        &self,
-        arbiter: &ArbiterHandle,
-        deadline: Duration,
-    ) -> Option<Result<StopReport, CallError>> {
-        let (done, report) = oneshot::channel();
-        let stopping = stop::stop(Arc::clone(self.shared()), deadline);
-        arbiter.spawn(async move {
-            // Whoever asked may have gone.
-            let _ = done.send(stopping.await);
-        });
-        report.await.ok()
+    /// Runs a call beside the actors, which may be restarting or degraded: on their arbiter, or if that one has ended on
+    /// one of the crate's own.
+    async fn beside<T, F>(&self, call: impl Fn() -> F) -> Result<T, CallError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, CallError>> + Send + 'static,
+    {
+        let own = arbiters::next().map_err(|_| CallError::Panicked)?;
+        for arbiter in [&self.0.arbiter, &own] {
+            let (done, answer) = oneshot::channel();
+            let running = call();
+            arbiter.spawn(async move {
+                // Whoever asked may have gone.
+                let _ = done.send(running.await);
+            });
+            if let Ok(answer) = answer.await {
+                return answer;
+            }
+        }
+        Err(CallError::Panicked)
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
@@ -350,21 +354,6 @@ impl DatabaseHandle {
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    /// Sends a call, and says in the field's words what a closed mailbox means.
-    async fn call<M>(&self, message: M) -> Result<M::Result, CallError>
-    where
-        M: actix::Message + Send + 'static,
-        M::Result: Send,
-        Database: actix::Handler<M>,
-    {
-        self.0.address.send(message).await.map_err(|error| match error {
-            MailboxError::Timeout => CallError::Timeout,
-            MailboxError::Closed if self.shared().with(|transit| transit.is_stopped()) => CallError::Stopped,
-            MailboxError::Closed if self.health().degraded => CallError::Degraded,
-            MailboxError::Closed => CallError::Panicked,
-        })
     }
 }
 

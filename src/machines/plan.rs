@@ -30,6 +30,8 @@ pub(crate) struct CommitPlan {
     pub(crate) stamp_last: Option<i64>,
     /// The new end of the reserved block of numbers. Never lowers it.
     pub(crate) seq_end: Option<u64>,
+    /// The last one before the file is closed: what is in memory would be gone, so appends may go beyond the bounds.
+    pub(crate) closing: bool,
     /// Points refused so far, over all lives of the spool. Never lowers it.
     pub(crate) refused: u64,
 }

@@ -93,7 +93,7 @@ pub(crate) fn judge(answer: &Answer) -> Verdict {
         Verdict::Hold(Trouble {
             kind,
             status: Some(response.status),
-            words: response.body.clone(),
+            words: words_of(response),
             retry_after: response.retry_after,
         })
     };
@@ -101,9 +101,7 @@ pub(crate) fn judge(answer: &Answer) -> Verdict {
         204 => Verdict::Delivered,
         400 if response.body.contains("database is required") => hold(TroubleKind::NoSuchDatabase),
         400 | 422 if !response.from_influxdb => hold(TroubleKind::WrongEndpoint),
-        400 | 413 | 422 => {
-            Verdict::Refused(Refusal { status: response.status, words: response.body.clone() })
-        }
+        400 | 413 | 422 => Verdict::Refused(Refusal { status: response.status, words: words_of(response) }),
         401 | 403 => hold(TroubleKind::Unauthorized),
         404 if response.from_influxdb && !response.body.starts_with("404 page not found") => {
             hold(TroubleKind::NoSuchDatabase)
@@ -112,6 +110,11 @@ pub(crate) fn judge(answer: &Answer) -> Verdict {
         408 | 425 | 429 | 500.. => hold(TroubleKind::Unavailable),
         _ => hold(TroubleKind::WrongEndpoint),
     }
+}
+
+/// The server's words; its status, if it had none.
+fn words_of(response: &Response) -> String {
+    if response.body.is_empty() { format!("status {}", response.status) } else { response.body.clone() }
 }
 
 fn trouble_of(error: &TransportError) -> Trouble {

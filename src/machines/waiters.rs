@@ -50,6 +50,11 @@ pub(crate) struct Waiters {
 }
 
 impl Waiters {
+    /// Nobody waits, but for these answers.
+    pub(crate) fn with_due(due: Answers) -> Self {
+        Self { due, ..Self::default() }
+    }
+
     pub(crate) fn wait_for(&mut self, number: u64, until: Until) -> oneshot::Receiver<Standing> {
         let (sender, receiver) = oneshot::channel();
         self.forget_the_gone();

@@ -46,7 +46,8 @@ impl Spool {
         }
         let now_ms = clock::unix_ms(now);
         let stepped = self.clock.stepped(now_ms, Instant::now());
-        let is_low = !plan.appends.is_empty() && room::disk_is_low(&self.paths, &self.options);
+        let is_low =
+            !plan.appends.is_empty() && !plan.closing && room::disk_is_low(&self.paths, &self.options);
 
         let appends = if is_low { Appends::Hold } else { Appends::Store };
         match self.transact(plan, appends, now_ms, stepped, &during) {
@@ -267,7 +268,7 @@ impl<'a> Work<'a> {
         for batch in &plan.appends {
             let dest = room::destination_json(batch);
             let stored = StoredBatch::new(batch, &dest);
-            if !self.make_room(&stored, oldest_new)? {
+            if !self.make_room(&stored, oldest_new)? && !plan.closing {
                 return Ok((appended, Some(Withheld::SpoolFull)));
             }
             appended.push(self.insert(&stored)?);

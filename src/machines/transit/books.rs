@@ -36,6 +36,12 @@ impl Unsaved {
         self.settle.is_empty() && self.direct.is_empty()
     }
 
+    /// Bytes of the bodies that wait to be put into quarantine.
+    pub(super) fn quarantine_bytes(&self) -> u64 {
+        let kept = self.direct.iter().filter_map(|fate| fate.quarantine.as_ref());
+        kept.map(|quarantined| quarantined.batch.body.len() as u64).sum()
+    }
+
     /// Adds a fate of points that were never stored. Neighbours of one fate are one record.
     pub(super) fn add_direct(&mut self, next: DirectFate, now: Instant) {
         self.since.get_or_insert(now);

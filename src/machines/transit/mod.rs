@@ -233,7 +233,9 @@ impl Transit {
 
     /// Waits for a point to reach a stage.
     pub(crate) fn wait_for(&mut self, number: u64, until: Until) -> tokio::sync::oneshot::Receiver<Standing> {
-        self.waiters.wait_for(number, until)
+        let receiver = self.waiters.wait_for(number, until);
+        self.dismiss_if_over();
+        receiver
     }
 
     /// Waits until no point up to `mark` is without its fate.
@@ -241,6 +243,7 @@ impl Transit {
         self.seal_up_to(mark);
         let receiver = self.waiters.wait_for_flush(mark);
         self.pass_marks();
+        self.dismiss_if_over();
         receiver
     }
 
@@ -249,6 +252,7 @@ impl Transit {
         self.commit_up_to(mark);
         let receiver = self.waiters.wait_for_commit(mark);
         self.pass_marks();
+        self.dismiss_if_over();
         receiver
     }
 
@@ -270,6 +274,14 @@ impl Transit {
     pub(crate) fn dismiss(&mut self) {
         self.dismissed = true;
         self.waiters = Waiters::default();
+    }
+
+    /// Nobody waits for what will not happen any more.
+    fn dismiss_if_over(&mut self) {
+        if self.dismissed {
+            let due = self.waiters.take_due();
+            self.waiters = Waiters::with_due(due);
+        }
     }
 
     pub(crate) const fn is_dismissed(&self) -> bool {

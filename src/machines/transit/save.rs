@@ -137,6 +137,11 @@ impl Transit {
         Some(plan)
     }
 
+    /// Appends again at once, though the spool had no room.
+    pub(crate) const fn retry_appends(&mut self) {
+        self.append_not_before = None;
+    }
+
     /// When a transaction falls due, if nothing else happens before.
     pub(crate) fn next_commit_at(&self) -> Option<Instant> {
         let window = self.terms.loss_window?;
@@ -340,7 +345,10 @@ impl Transit {
     fn records_due_at(&self) -> Option<Instant> {
         let unsaved = &self.books.unsaved;
         let since = unsaved.since.filter(|_| !unsaved.is_empty())?;
-        let wait = if unsaved.settle.is_empty() {
+        let wait = if unsaved.quarantine_bytes() > 0 {
+            // Bodies, not counters: they are what quarantine is to keep.
+            Duration::ZERO
+        } else if unsaved.settle.is_empty() {
             self.terms.ledger_interval
         } else if unsaved.settle.len() >= SETTLED_ROWS_MAX {
             Duration::ZERO
@@ -371,6 +379,7 @@ impl Transit {
             leased: self.window.values().filter(leased).map(|held| held.seqs.first).collect(),
             stamp_last,
             seq_end: None,
+            closing: false,
             refused: self.counters.refused,
         };
         self.saving = Some(Saving { plan: plan.clone(), settled_tallies, keys, settled: BTreeMap::new() });

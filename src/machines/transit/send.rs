@@ -12,6 +12,9 @@ use crate::values::batch::Batch;
 use crate::values::fate::{Fate, QuarantineReason};
 use crate::values::seq::SeqRange;
 
+/// Of memory's bound, the part that bodies on their way to quarantine may fill.
+const QUARANTINE_PART: u64 = 4;
+
 /// What a sender is given when it asks for work.
 #[derive(Debug)]
 pub(crate) enum Lease {
@@ -37,6 +40,10 @@ impl Transit {
     pub(crate) fn lease(&mut self, holder: Holder, now: Instant) -> Lease {
         if let Some(at) = self.link.not_before(now) {
             return Lease::NotBefore(at);
+        }
+        // What the server refuses has to be stored: while that fails, no more of it is asked for.
+        if self.books.unsaved.quarantine_bytes() > self.terms.bytes_max / QUARANTINE_PART {
+            return Lease::Nothing;
         }
         // While the server is down one request probes it, not a storm.
         let probing = self.link.is_down() && self.window.values().any(|held| held.leased.is_some());

@@ -26,13 +26,16 @@ pub(crate) struct Snapshot {
 }
 
 impl Transit {
-    pub(crate) const fn is_link_down(&self) -> bool {
-        self.link.is_down()
-    }
-
     /// Before which moment nothing is sent, if the link is down.
     pub(crate) fn next_attempt_at(&self, now: Instant) -> Option<Instant> {
         self.link.not_before(now)
+    }
+
+    /// Points that nobody would know of if the process ended now: in memory only, or set aside and not stored.
+    pub(crate) fn unsaved_points(&self) -> u64 {
+        let set_aside = self.books.unsaved.direct.iter().filter(|fate| fate.quarantine.is_some());
+        let set_aside: u64 = set_aside.map(|fate| fate.seqs.points()).sum();
+        self.queue.held().points + self.volatile.points + set_aside
     }
 
     /// Whether somebody is making a body.
