@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::rig::{Disk, Full, line_of, terms, trouble};
+use super::rig::{Disk, Full, line_of, refusal, terms, trouble};
 use super::world::{End, World};
 use crate::machines::transit::{Lease, Terms};
 use crate::machines::verdict::Verdict;
@@ -261,4 +261,21 @@ fn a_batch_in_work_during_two_panics_is_set_aside() {
         assert!(world.lease(0) && world.leases[&0].batch.seqs.first == 6);
         world.drain();
     }
+}
+
+#[test]
+fn nothing_is_sent_while_what_was_refused_cannot_be_stored() {
+    let mut world = world(Terms { bytes_max: 2_000, ..terms() }, 100, Full::DropOldest);
+    let mut refused = 0;
+    for _ in 0..100 {
+        world.push(10);
+        seal_all(&mut world);
+        while world.lease(0) {
+            world.answer(0, refusal());
+            refused += 1;
+        }
+    }
+    assert!(refused > 0 && world.transit.books.unsaved.quarantine_bytes() < 2 * 2_000, "{refused}");
+    world.check();
+    world.drain();
 }
