@@ -15,12 +15,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use influx_spool::{
-    Database, DatabaseHandle, Encoder, Fate, LineRules, Precision, SeriesBuilder, SeriesPusher,
+    Database, DatabaseHandle, Encoder, Fate, LineRules, Precision, Series, SeriesBuilder, SeriesPusher,
 };
 
 /// Points of one run: a second or two of work.
 const POINTS: u64 = 2_000_000;
 const ROUNDS: usize = 5;
+/// Series that the points belong to.
+const HOSTS: usize = 16;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -178,17 +180,16 @@ fn push_all(db: &DatabaseHandle, setting: &Setting) -> Duration {
 }
 
 fn series(db: &DatabaseHandle) -> Vec<SeriesPusher<Values>> {
-    (0..16)
-        .map(|host| {
-            let series = SeriesBuilder::new("machine_state")
-                .tag("host", format!("host-{host:04}.example.com"))
-                .tag("region", "eu-central-1")
-                .tag("rack", format!("rack-{:02}", host % 7))
-                .tag("service", "press line")
-                .fields::<Values>(["temperature", "cycles", "running", "state"]);
-            db.series(&series).expect("the series can be written")
-        })
-        .collect()
+    (0..HOSTS).map(|host| db.series(&machine_state(host)).expect("the series can be written")).collect()
+}
+
+fn machine_state(host: usize) -> Series<Values> {
+    SeriesBuilder::new("machine_state")
+        .tag("host", format!("host-{host:04}.example.com"))
+        .tag("region", "eu-central-1")
+        .tag("rack", format!("rack-{:02}", host % 7))
+        .tag("service", "press line")
+        .fields(["temperature", "cycles", "running", "state"])
 }
 
 struct Yards {
@@ -203,17 +204,8 @@ fn yardsticks() -> Yards {
     const LINES: usize = 200_000;
     const BATCH: usize = 5_000;
     let encoder = Encoder::new(Precision::Nanoseconds, &LineRules::default()).expect("the rules fit");
-    let hosts: Vec<_> = (0..16)
-        .map(|host| {
-            let series = SeriesBuilder::new("machine_state")
-                .tag("host", format!("host-{host:04}.example.com"))
-                .tag("region", "eu-central-1")
-                .tag("rack", format!("rack-{:02}", host % 7))
-                .tag("service", "press line")
-                .fields::<Values>(["temperature", "cycles", "running", "state"]);
-            encoder.prepare(&series).expect("the series can be written")
-        })
-        .collect();
+    let prepare = |host| encoder.prepare(&machine_state(host)).expect("the series can be written");
+    let hosts: Vec<_> = (0..HOSTS).map(prepare).collect();
     let mut lines = Vec::new();
     let mut ends = Vec::new();
     let encode = |lines: &mut Vec<u8>, n: usize| {
