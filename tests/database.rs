@@ -158,7 +158,7 @@ fn a_database_whose_arbiter_has_ended_still_keeps_what_it_was_given() {
         push_numbers(&db, 1_000..30_000);
         assert!(db.health().degraded);
         let moment = Duration::from_millis(100);
-        assert_eq!(db.commit(moment).await, Err(influx_spool::CallError::Timeout));
+        assert_eq!(db.commit(moment).await, Err(influx_spool::CallError::Degraded));
         assert!(!db.flush(moment).await.unwrap().complete);
         let report = db.stop(Duration::from_secs(5)).await.unwrap();
         assert!(report.closed);

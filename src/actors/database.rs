@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Points do not pass through it, except as a [`Push`](super::messages::Push) message. What it does itself is to
-//! answer calls, to speak of losses now and then, and to stop everything in order.
+//! keep its children, to answer messages, and to speak of losses now and then. Stopping is done [beside it](super::stop).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -229,6 +229,7 @@ pub(crate) async fn commit_to(shared: Arc<Shared>, mark: u64, deadline: Duration
     match tokio::time::timeout(deadline, stored).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(CallError::Stopped),
+        Err(_) if shared.health().degraded => Err(CallError::Degraded),
         Err(_) => Err(CallError::Timeout),
     }
 }

@@ -128,11 +128,15 @@ fn close_spool(shared: &Shared, mut spool: Spool) -> bool {
         shared.with(|transit| transit.commit_failed(Instant::now()));
         tracing::error!(database = &*shared.name, %error, "cannot store what is left");
     });
+    if !stored.is_ok_and(|all| all) {
+        // Points die with this process: that is no clean end, and the file should not say it was.
+        return false;
+    }
     let seq_next = shared.with(|transit| transit.next_seq());
     let closed = spool.close(seq_next, shared.stamp_last_nanos()).inspect_err(|error| {
         tracing::error!(database = &*shared.name, %error, "cannot close the spool cleanly");
     });
-    stored.is_ok_and(|all| all) && closed.is_ok()
+    closed.is_ok()
 }
 
 /// Seals and stores everything that is only in memory, and the ledger, without the help of any actor; whether the spool
@@ -142,7 +146,8 @@ fn store_what_is_left(shared: &Shared, spool: &mut Spool) -> Result<bool, SpoolE
         let (jobs, others_seal) = shared.with(|transit| {
             transit.commit_up_to(transit.last_seq());
             transit.retry_appends();
-            (transit.take_seal_jobs(SEALED_TOGETHER, Instant::now(), wall_ms()), transit.is_sealing())
+            let others_seal = transit.is_sealing();
+            (transit.take_seal_jobs(SEALED_TOGETHER, Instant::now(), wall_ms()), others_seal)
         });
         for job in jobs {
             match job.run() {

@@ -101,7 +101,8 @@ pub enum CallError {
     /// The deadline has passed. What was asked for goes on.
     #[error("the deadline has passed")]
     Timeout,
-    /// The database's actors died more often than is borne, and are tried again in a minute.
+    /// The deadline has passed, and the database's actors, which died more often than is borne, are down: they are tried
+    /// again every minute.
     #[error("the database is degraded")]
     Degraded,
     /// The number was given by another spool.

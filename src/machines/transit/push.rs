@@ -77,7 +77,7 @@ impl Transit {
         self.counters.refused += points;
     }
 
-    /// Whether a point of average size would be accepted without pushing another out.
+    /// Whether a line of this size would be accepted without pushing another point out.
     pub(crate) fn has_room(&self, size: u64) -> bool {
         let queued = self.queue.held();
         queued.points + self.volatile.points < self.terms.points_max
