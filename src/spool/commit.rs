@@ -46,19 +46,13 @@ impl Spool {
         }
         let now_ms = clock::unix_ms(now);
         let stepped = self.clock.stepped(now_ms, Instant::now());
-        let is_low =
-            !plan.appends.is_empty() && !plan.closing && room::disk_is_low(&self.paths, &self.options);
-
-        let appends = if is_low { Appends::Hold } else { Appends::Store };
-        match self.transact(plan, appends, now_ms, stepped, &during) {
+        let room = if plan.closing { u64::MAX } else { room::disk_room(&self.paths, &self.options) };
+        let fitting = room::fitting(&plan.appends, room);
+        match self.transact(plan, fitting, now_ms, stepped, &during) {
             // An acknowledgement needs less room than a body: what was delivered must not be sent again and again
             // because the disk is full.
-            Err(error)
-                if error.kind() == SpoolErrorKind::DiskFull
-                    && appends == Appends::Store
-                    && !plan.appends.is_empty() =>
-            {
-                self.transact(plan, Appends::Hold, now_ms, stepped, &during)
+            Err(error) if error.kind() == SpoolErrorKind::DiskFull && fitting > 0 => {
+                self.transact(plan, 0, now_ms, stepped, &during)
             }
             other => other,
         }
@@ -68,7 +62,7 @@ impl Spool {
     fn transact(
         &mut self,
         plan: &CommitPlan,
-        appends: Appends,
+        appends_max: usize,
         now_ms: i64,
         stepped: bool,
         during: &str,
@@ -81,7 +75,7 @@ impl Spool {
             );
             work.state.expiry_after_ms = pause_end(&self.options, now_ms);
         }
-        let committed = work.run(plan, appends).during(during)?;
+        let committed = work.run(plan, appends_max).during(during)?;
         let state = work.state;
         state.store(&tx, Some(&self.state)).during(during)?;
         failpoint!("spool::in_transaction");
@@ -101,12 +95,6 @@ impl Spool {
             _ => {}
         }
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Appends {
-    Store,
-    Hold,
 }
 
 /// One transaction at work, on a copy of the state.
@@ -132,7 +120,7 @@ impl<'a> Work<'a> {
     }
 
     /// What frees room comes before what needs it.
-    fn run(&mut self, plan: &CommitPlan, appends: Appends) -> rusqlite::Result<Committed> {
+    fn run(&mut self, plan: &CommitPlan, appends_max: usize) -> rusqlite::Result<Committed> {
         let settled = self.settle(&plan.settle)?;
         for fate in &plan.direct {
             self.record_direct(fate)?;
@@ -141,10 +129,7 @@ impl<'a> Work<'a> {
             self.note(note)?;
         }
         self.expire()?;
-        let (appended, withheld) = match appends {
-            Appends::Store => self.append(plan)?,
-            Appends::Hold => (Vec::new(), Some(Withheld::DiskFull)),
-        };
+        let (appended, withheld) = self.append(plan, appends_max)?;
         let quarantine_evicted =
             quarantine::evict(self.conn, &mut self.state, self.options.quarantine_bytes_max)?;
         if plan.number.is_multiple_of(FATES_PRUNED_EVERY)
@@ -261,11 +246,15 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    fn append(&mut self, plan: &CommitPlan) -> rusqlite::Result<(Vec<RowId>, Option<Withheld>)> {
+    fn append(
+        &mut self,
+        plan: &CommitPlan,
+        appends_max: usize,
+    ) -> rusqlite::Result<(Vec<RowId>, Option<Withheld>)> {
         let mut appended = Vec::with_capacity(plan.appends.len());
         // No eviction among what this very plan brings: it is the newest.
         let oldest_new = plan.appends.first().map_or(u64::MAX, |batch| batch.seqs.first);
-        for batch in &plan.appends {
+        for batch in plan.appends.iter().take(appends_max) {
             let dest = room::destination_json(batch);
             let stored = StoredBatch::new(batch, &dest);
             if !self.make_room(&stored, oldest_new)? && !plan.closing {
@@ -276,7 +265,8 @@ impl<'a> Work<'a> {
             self.state.backlog.add(tally);
             self.state.ledger.accept(tally);
         }
-        Ok((appended, None))
+        let is_all = appended.len() == plan.appends.len();
+        Ok((appended, (!is_all).then_some(Withheld::DiskFull)))
     }
 
     /// Whether the batch fits, after dropping what may be dropped.

@@ -124,7 +124,7 @@ impl StdError for SpoolError {
 }
 
 /// Our statements are fixed, so what SQLite finds wrong with them or with a column's type is wrong in the file.
-fn kind_of(error: &rusqlite::Error) -> SpoolErrorKind {
+pub(super) fn kind_of(error: &rusqlite::Error) -> SpoolErrorKind {
     let rusqlite::Error::SqliteFailure(failure, _) = error else { return SpoolErrorKind::Damaged };
     match failure.code {
         ErrorCode::DiskFull => SpoolErrorKind::DiskFull,

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::clock;
-use super::error::{During, SpoolError};
+use super::error::{During, SpoolError, SpoolErrorKind, kind_of};
 use super::open::{Spool, checkpoint_if_room};
 use super::paths;
 use super::room;
@@ -16,6 +16,10 @@ const FREE_PAGES_KEPT: u64 = 1_024;
 
 /// Pages given back in one call (4 MiB), some milliseconds of work.
 const PAGES_PER_CALL: u64 = 256;
+
+/// The same where the disk is low: a page that moves is written to the log first, and that must not use up what is left
+/// for the deletions.
+const PAGES_PER_CALL_LOW: u64 = 32;
 
 /// The log's size from which a reader that is in the way is no longer spared: the checkpoint waits for it.
 const WAL_BYTES_PATIENCE: u64 = 4 * WAL_BYTES;
@@ -44,9 +48,16 @@ impl Spool {
 
     fn tidy(&self, now_ms: i64) -> rusqlite::Result<Maintained> {
         self.checkpoint_if_due()?;
-        let is_low = room::disk_is_low(&self.paths, &self.options);
-        let more =
-            self.give_back(if is_low { 0 } else { FREE_PAGES_KEPT + room::used_pages(&self.conn)? / 2 })?;
+        let is_low = room::disk_room(&self.paths, &self.options) == 0;
+        let more = if is_low {
+            match self.give_back(0, PAGES_PER_CALL_LOW) {
+                // There is no room even for that, so all the more it has to be made below.
+                Err(error) if kind_of(&error) == SpoolErrorKind::DiskFull => false,
+                other => other?,
+            }
+        } else {
+            self.give_back(FREE_PAGES_KEPT + room::used_pages(&self.conn)? / 2, PAGES_PER_CALL)?
+        };
         // A slice's worth, so that a queue that breathes does not copy its log after every commit.
         let shrinks = !more && room::pages_cut_off(&self.conn, &self.paths)? >= PAGES_PER_CALL;
         if (is_low || shrinks) && self.log_bytes()? > 0 {
@@ -82,12 +93,12 @@ impl Spool {
     }
 
     /// Cuts off some free pages beyond those to keep; whether there are more.
-    fn give_back(&self, kept: u64) -> rusqlite::Result<bool> {
+    fn give_back(&self, kept: u64, pages_max: u64) -> rusqlite::Result<bool> {
         let free = room::free_pages(&self.conn)?;
         if free <= kept {
             return Ok(false);
         }
-        let slice = PAGES_PER_CALL.min(free - kept);
+        let slice = pages_max.min(free - kept);
         // One step gives back one page: the statement must be run to its end.
         let mut statement = self.conn.prepare(&format!("PRAGMA incremental_vacuum({slice})"))?;
         let mut steps = statement.query([])?;

@@ -29,10 +29,24 @@ pub(super) struct Oldest {
     pub(super) tally: Tally,
 }
 
-/// Whether the disk is down to the space that is left to others. If the system does not tell, it is not.
-pub(super) fn disk_is_low(paths: &Paths, options: &SpoolOptions) -> bool {
-    options.free_reserve_bytes > 0
-        && fs4::available_space(paths.folder()).is_ok_and(|free| free < options.free_reserve_bytes)
+/// Bytes that may be written before the space is used that is left to others, and to deletions. If the system does not
+/// tell, any number.
+pub(super) fn disk_room(paths: &Paths, options: &SpoolOptions) -> u64 {
+    match options.free_reserve_bytes {
+        0 => u64::MAX,
+        reserve => fs4::available_space(paths.folder()).map_or(u64::MAX, |free| free.saturating_sub(reserve)),
+    }
+}
+
+/// How many of the batches, from the first on, may be written into so much room.
+pub(super) fn fitting(batches: &[Batch], room: u64) -> usize {
+    let mut left = room;
+    let fits = |batch: &&Batch| {
+        let rest = left.checked_sub(batch.body.len() as u64);
+        left = rest.unwrap_or(0);
+        rest.is_some() && room > 0
+    };
+    batches.iter().take_while(fits).count()
 }
 
 /// Whether the disk has what the database file will grow by when the log is copied into it. If the system does not

@@ -129,7 +129,9 @@ impl Transit {
         }
         let keys = self.due_appends(window, now);
         let records_due = self.records_due_at().is_some_and(|at| at <= now);
-        if keys.is_empty() && !force && !records_due {
+        // Nobody may need room by now, and still the spool is said to have none: an empty transaction tells.
+        let room_unknown = self.append_not_before.is_some_and(|at| at <= now);
+        if keys.is_empty() && !force && !records_due && !room_unknown {
             return None;
         }
         let plan = self.make_plan(keys, stamp_last);
@@ -156,18 +158,21 @@ impl Transit {
             held.oldest.map(|oldest| if at_once { oldest } else { later(oldest, save_after(window)) })
         });
         let append = due.map(|at| self.append_not_before.map_or(at, |full| at.max(full)));
-        [append, self.records_due_at()].into_iter().flatten().min()
+        [append, self.records_due_at(), self.append_not_before].into_iter().flatten().min()
     }
 
     /// The transaction under way happened, and did this.
     pub(crate) fn committed(&mut self, outcome: &Committed, now: Instant) {
         let Some(saving) = self.saving.take() else { return };
         let rows = saving.keys.iter().copied().zip(outcome.appended.iter().copied()).collect();
+        let asked_for_room = !saving.keys.is_empty() || self.append_not_before.is_none_or(|at| at <= now);
         self.saved(saving, &rows, now);
         for evicted in &outcome.evicted {
             self.evicted(evicted);
         }
-        self.note_room(outcome.withheld, now);
+        if asked_for_room {
+            self.note_room(outcome.withheld, now);
+        }
         self.beyond = self.rows_unaccounted_for(outcome.backlog);
         self.books.resync(&outcome.ledger);
         self.pass_marks();

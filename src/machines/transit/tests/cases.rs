@@ -228,6 +228,26 @@ fn a_disk_without_room_for_a_record_is_tried_again_a_second_later() {
 }
 
 #[test]
+fn a_disk_that_was_full_is_asked_again_though_nothing_waits_for_room() {
+    let terms = Terms { ledger_interval: Duration::from_secs(3_600), ..terms() };
+    let mut world = world(Terms { loss_window: DURABLE, ..terms }, 0, Full::Refuse);
+    world.push(5);
+    seal_all(&mut world);
+    assert!(world.plan(false));
+    world.finish_trip(End::Answered);
+    assert!(world.transit.snapshot(world.now).withheld.is_some());
+    world.transit.set_terms(Terms { loss_window: Some(Duration::from_secs(3_600)), ..terms }, world.now);
+    assert!(world.lease(0));
+    world.answer(0, Verdict::Delivered);
+    assert_eq!(world.transit.pending_points(), 0);
+    assert_eq!(world.transit.next_commit_at(), Some(world.now + Duration::from_secs(1)));
+    world.pass_to_next_due();
+    world.finish_trip(End::Answered);
+    assert_eq!(world.transit.snapshot(world.now).withheld, None);
+    world.drain();
+}
+
+#[test]
 fn one_request_at_a_time_probes_a_server_that_is_down() {
     let mut world = world(Terms { loss_window: None, ..terms() }, 0, Full::Refuse);
     world.push(20);
