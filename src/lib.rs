@@ -71,8 +71,8 @@ pub use spool::{
 };
 pub use values::batch::{Api, Codec, Consistency, Destination, TimeSpan};
 pub use values::config::{
-    Auth, BatchConfig, Config, ConfigError, HttpConfig, MissingTimestamp, QueueConfig, SpoolConfig,
-    SpoolFull, SyncMode, WhenFull,
+    Auth, BatchConfig, Compression, Config, ConfigError, HttpConfig, MissingTimestamp, Proxy, QueueConfig,
+    Secret, SpoolConfig, SpoolFull, SyncMode, TlsConfig, UdpConfig, WhenFull,
 };
 pub use values::error::{CallError, PushError, PushReason, PushReport, RefusedItem, RefusedReason};
 pub use values::fate::{Durability, Fate, QuarantineReason, ShedReason, Standing};

@@ -36,7 +36,7 @@ mod tests {
         let old = Config::new("plant", "http://localhost:8086");
         let mut new = old.clone();
         new.http.url = "http://elsewhere:8086".into();
-        new.batch.gzip = false;
+        new.batch.compression = crate::Compression::None;
         assert_eq!(check_change(&old, &new), Ok(()));
         new.name = "other".into();
         assert_eq!(check_change(&old, &new).unwrap_err().setting(), "name");

@@ -12,11 +12,12 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Handler};
 
 use super::alarm::Alarm;
 use super::context::PriorityContext;
-use super::shared::{Shared, Wake};
+use super::shared::{Shared, Wake, wall_ms};
 use crate::failpoint::failpoint;
 use crate::machines::transit::{Holder, Lease, Leased};
-use crate::machines::verdict::{Answer, judge};
+use crate::machines::verdict::{Answer, Asked, judge};
 use crate::transport::{HttpV1, Transport};
+use crate::values::batch::Batch;
 use crate::values::config::Config;
 
 pub(crate) struct HttpSender {
@@ -50,14 +51,19 @@ impl HttpSender {
         failpoint!("sender::leased");
         failpoint!(&format!("sender::leased::{}", leased.key));
         self.sending = true;
-        let request = way.send(&leased.batch).into_actor(self);
-        ctx.spawn(request.map(move |answer, this, ctx| this.answered(leased.key, &answer, ctx)));
+        let request = way
+            .send(&leased.batch.destination, leased.batch.codec, leased.batch.body.clone())
+            .into_actor(self);
+        ctx.spawn(
+            request.map(move |answer, this, ctx| this.answered(leased.key, &leased.batch, &answer, ctx)),
+        );
     }
 
-    fn answered(&mut self, key: u64, answer: &Answer, ctx: &mut PriorityContext<Self>) {
+    fn answered(&mut self, key: u64, batch: &Batch, answer: &Answer, ctx: &mut PriorityContext<Self>) {
         failpoint!("sender::answered");
         self.sending = false;
-        let verdict = judge(answer);
+        let asked = Asked { api: batch.destination.api, points: batch.points(), wall_ms: wall_ms() };
+        let verdict = judge(asked, answer);
         self.shared.with(|transit| transit.answered(key, verdict, fastrand::f64(), Instant::now()));
         failpoint!("sender::acked");
         self.shared.store.ring();

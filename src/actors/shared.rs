@@ -26,8 +26,8 @@ use crate::machines::plan::Withheld;
 use crate::machines::stamp::Stamper;
 use crate::machines::transit::{News, Outbox, Terms, Transit};
 use crate::spool::{Opened, Spool, SpoolOptions};
-use crate::values::batch::{Codec, Destination};
-use crate::values::config::{Config, MissingTimestamp};
+use crate::values::batch::Destination;
+use crate::values::config::{Compression, Config, MissingTimestamp};
 use crate::values::health::{Event, Health, Pending, SpoolHealth, Stats};
 use crate::values::line_protocol::encoder::Encoder;
 use crate::values::seq::SpoolTag;
@@ -398,7 +398,7 @@ impl Shared {
 
     pub(crate) fn health(&self) -> Health {
         let snapshot = self.lock().snapshot(Instant::now());
-        let window = self.config().loss_window;
+        let window = self.config().loss_window();
         let spool = self.spool_health(snapshot.withheld);
         let late = |age: &std::time::Duration| *age > window + STALLED_AFTER / 5;
         let volatile = snapshot.volatile_age.filter(late).filter(|_| spool != SpoolHealth::InMemory);
@@ -531,8 +531,8 @@ fn terms_of(config: &Config) -> Terms {
             bytes_max: config.batch.bytes_max.get(),
         },
         linger: config.batch.linger,
-        codec: if config.batch.gzip { Codec::Gzip } else { Codec::Identity },
-        loss_window: spool.map(|_| config.loss_window),
+        compression: if config.udp.is_some() { Compression::None } else { config.batch.compression },
+        loss_window: spool.map(|_| config.loss_window()),
         spool_bytes_max: spool.map_or(u64::MAX, |spool| spool.bytes_max),
         ledger_interval: spool.map_or(std::time::Duration::MAX, |spool| spool.ledger_interval),
         durability: spool.map_or(crate::values::fate::Durability::Process, |spool| spool.sync.durability()),

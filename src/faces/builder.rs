@@ -14,7 +14,9 @@ use crate::actors::database::{self, Database};
 use crate::actors::shared::Shared;
 use crate::spool::{Spool, SpoolError, SpoolOptions};
 use crate::transport::HttpV1;
-use crate::values::config::{Auth, Config, ConfigError, MissingTimestamp, SpoolConfig, SyncMode, WhenFull};
+use crate::values::config::{
+    Auth, Compression, Config, ConfigError, MissingTimestamp, Secret, SpoolConfig, SyncMode, WhenFull,
+};
 use crate::values::line_protocol::encoder::Encoder;
 use crate::values::line_protocol::problem::PointError;
 use crate::values::precision::Precision;
@@ -115,7 +117,7 @@ impl DatabaseBuilder {
     }
 
     /// Basic authentication. Default: none.
-    pub fn basic_auth(mut self, username: impl Into<String>, password: impl Into<String>) -> Self {
+    pub fn basic_auth(mut self, username: impl Into<String>, password: impl Into<Secret>) -> Self {
         self.config.http.auth = Auth::Basic { username: username.into(), password: password.into() };
         self
     }
@@ -128,7 +130,7 @@ impl DatabaseBuilder {
 
     /// How long an accepted point may be only in memory and unanswered. Default: 1 s.
     pub const fn loss_window(mut self, window: Duration) -> Self {
-        self.config.loss_window = window;
+        self.config.loss_window = Some(window);
         self
     }
 
@@ -140,9 +142,9 @@ impl DatabaseBuilder {
         self
     }
 
-    /// Whether bodies are compressed. Default: yes.
+    /// Whether bodies are compressed: all, or none. Default: those that are worth it.
     pub const fn gzip(mut self, gzip: bool) -> Self {
-        self.config.batch.gzip = gzip;
+        self.config.batch.compression = if gzip { Compression::Gzip } else { Compression::None };
         self
     }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use libdeflater::{CompressionLvl, Compressor, Decompressor};
 
 use crate::values::batch::Codec;
+use crate::values::config::Compression;
 
 /// Deflate expands no input more than this, so a longer claim is false and nothing is allocated for it.
 const DEFLATE_RATIO_MAX: u64 = 1_032;
@@ -27,6 +28,19 @@ thread_local! {
     // Building a compressor clears some hundred kilobytes of tables, so each thread keeps one.
     static ENCODER: RefCell<Encoder> = RefCell::new(Encoder::new());
     static DECOMPRESSOR: RefCell<Decompressor> = RefCell::new(Decompressor::new());
+}
+
+/// From this size on compressing pays: below it what is saved is less than the headers of the request. The official
+/// clients draw the line here, too.
+const WORTH_COMPRESSING: usize = 1_000;
+
+/// How a body of so many bytes is encoded.
+pub(crate) const fn codec_for(compression: Compression, bytes: usize) -> Codec {
+    match compression {
+        Compression::Gzip => Codec::Gzip,
+        Compression::Auto if bytes >= WORTH_COMPRESSING => Codec::Gzip,
+        Compression::Auto | Compression::None => Codec::Identity,
+    }
 }
 
 /// The body as it will be posted; for [`Codec::Gzip`] it is exactly one member.

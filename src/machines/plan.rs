@@ -2,7 +2,7 @@
 //! that knows SQL.
 
 use crate::values::batch::Batch;
-use crate::values::fate::Fate;
+use crate::values::fate::{Fate, QuarantineReason};
 use crate::values::ledger::{Backlog, Ledger, Tally};
 use crate::values::seq::SeqRange;
 
@@ -32,6 +32,8 @@ pub(crate) struct CommitPlan {
     pub(crate) seq_end: Option<u64>,
     /// The last one before the file is closed: what is in memory would be gone, so appends may go beyond the bounds.
     pub(crate) closing: bool,
+    /// Batches that are to be taken back from quarantine.
+    pub(crate) replay: Option<Replay>,
     /// Points refused so far, over all lives of the spool. Never lowers it.
     pub(crate) refused: u64,
 }
@@ -41,10 +43,35 @@ pub(crate) struct CommitPlan {
 pub(crate) struct SettleRow {
     pub(crate) row: RowId,
     pub(crate) first_seq: u64,
+    /// What became of the whole batch, unless `parts` says otherwise.
     pub(crate) fate: Fate,
     pub(crate) status: Option<u16>,
     /// The server's words.
     pub(crate) words: Option<String>,
+    /// A batch whose points met different fates: all of them, each in one part. Empty otherwise.
+    pub(crate) parts: Vec<DirectFate>,
+}
+
+/// Which batches of the quarantine become part of the backlog again, the oldest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Replay {
+    /// Those that are there for this reason; all if none is given.
+    pub(crate) only: Option<QuarantineReason>,
+    /// So many at most in one transaction.
+    pub(crate) batches_max: usize,
+    /// Those that were set aside before this moment, in milliseconds since 1970: what is refused again is not replayed
+    /// for ever.
+    pub(crate) before_ms: i64,
+}
+
+/// What a replay took back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Replayed {
+    pub(crate) backlog: Backlog,
+    /// The lowest number among them.
+    pub(crate) first_seq: u64,
+    /// Whether there are more.
+    pub(crate) more: bool,
 }
 
 /// The fate of points that were only in memory: they enter `accepted` and the fate at once.
@@ -90,6 +117,8 @@ pub(crate) struct Committed {
     pub(crate) evicted: Vec<Evicted>,
     /// What had to leave a full quarantine: now `rejected`.
     pub(crate) quarantine_evicted: Vec<Evicted>,
+    /// What was taken back from quarantine.
+    pub(crate) replayed: Option<Replayed>,
     pub(crate) backlog: Backlog,
     /// The ledger as it is on disk now.
     pub(crate) ledger: Ledger,

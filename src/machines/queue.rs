@@ -238,17 +238,9 @@ pub(crate) enum Milestone {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::batch::Api;
-    use crate::values::precision::Precision;
 
     fn destination(policy: &str) -> Arc<Destination> {
-        Arc::new(Destination {
-            api: Api::V1,
-            database: "plant".into(),
-            retention_policy: Some(policy.into()),
-            precision: Precision::Nanoseconds,
-            consistency: None,
-        })
+        Arc::new(Destination { retention_policy: Some(policy.into()), ..Destination::new("plant") })
     }
 
     struct Rig {

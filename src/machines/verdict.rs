@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::values::batch::Api;
 use crate::values::trouble::TroubleKind;
 
 /// What came of one request.
@@ -17,11 +18,16 @@ pub(crate) enum Answer {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Response {
     pub(crate) status: u16,
-    /// Whether the headers say that InfluxDB itself, or something that poses as it, has answered.
-    pub(crate) from_influxdb: bool,
-    pub(crate) retry_after: Option<Duration>,
+    /// Names in lower case, with their values: those that a verdict may look at. A value that is no text is empty.
+    pub(crate) headers: Vec<(String, String)>,
     /// The beginning of the body, as text.
     pub(crate) body: String,
+}
+
+impl Response {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(each, _)| each == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// Why there was no response.
@@ -66,7 +72,63 @@ pub(crate) struct Trouble {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
+    /// The server's words, as it sent them.
     pub(crate) words: String,
+    pub(crate) cause: Cause,
+    pub(crate) blame: Blame,
+}
+
+/// What is wrong with the data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Malformed,
+    TypeConflict,
+    /// Older than the retention policy keeps: such points expire.
+    TooOld,
+    TooLarge,
+    Other,
+}
+
+/// Which of the points are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// These, and perhaps others: the server names some only, or those of one kind only.
+    Named(Vec<NamedLine>),
+    /// Every one of them: the server dropped as many as there were.
+    All,
+    /// One at least.
+    Some,
+    /// None by itself; all of them together are too large.
+    Size,
+}
+
+/// A line as the server names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NamedLine {
+    pub(crate) name: LineName,
+    pub(crate) cause: Cause,
+    /// What the server said of this line.
+    pub(crate) words: String,
+}
+
+/// How a server names a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LineName {
+    /// By its text, as it was sent.
+    Text(String),
+    /// By its number in the body, from 1 on, where a newline in a string counts as well; with its first bytes, where the
+    /// server tells them.
+    Number { number: u64, begin: Option<String> },
+}
+
+/// What a verdict needs to know of the request that was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) api: Api,
+    /// How many points its body held.
+    pub(crate) points: u64,
+    /// When the answer came, in milliseconds since 1970: a `Retry-After` may be a date.
+    pub(crate) wall_ms: i64,
 }
 
 /// Judges one answer of a v1 `/write`.
@@ -84,7 +146,8 @@ pub(crate) struct Refusal {
 ///
 /// InfluxDB 1.x answers a write that it kept with 204 and an empty body and with nothing else, so a 200 (a captive
 /// portal, a health page) is no delivery.
-pub(crate) fn judge(answer: &Answer) -> Verdict {
+pub(crate) fn judge(_asked: Asked, answer: &Answer) -> Verdict {
+    let from_influxdb = matches!(answer, Answer::Response(response) if response.headers.iter().any(|(name, _)| name.starts_with("x-influxdb-")));
     let response = match answer {
         Answer::Response(response) => response,
         Answer::Failed(error) => return Verdict::Hold(trouble_of(error)),
@@ -94,16 +157,24 @@ pub(crate) fn judge(answer: &Answer) -> Verdict {
             kind,
             status: Some(response.status),
             words: words_of(response),
-            retry_after: response.retry_after,
+            retry_after: response
+                .header("retry-after")
+                .and_then(|text| text.parse().ok())
+                .map(Duration::from_secs),
         })
     };
     match response.status {
         204 => Verdict::Delivered,
         400 if response.body.contains("database is required") => hold(TroubleKind::NoSuchDatabase),
-        400 | 422 if !response.from_influxdb => hold(TroubleKind::WrongEndpoint),
-        400 | 413 | 422 => Verdict::Refused(Refusal { status: response.status, words: words_of(response) }),
+        400 | 422 if !from_influxdb => hold(TroubleKind::WrongEndpoint),
+        400 | 413 | 422 => Verdict::Refused(Refusal {
+            status: response.status,
+            words: words_of(response),
+            cause: Cause::Other,
+            blame: Blame::Some,
+        }),
         401 | 403 => hold(TroubleKind::Unauthorized),
-        404 if response.from_influxdb && !response.body.starts_with("404 page not found") => {
+        404 if from_influxdb && !response.body.starts_with("404 page not found") => {
             hold(TroubleKind::NoSuchDatabase)
         }
         500 if response.body.contains("retention policy not found") => hold(TroubleKind::NoSuchDatabase),
@@ -123,79 +194,4 @@ fn trouble_of(error: &TransportError) -> Trouble {
         TransportErrorKind::Timeout => TroubleKind::Timeout,
     };
     Trouble { kind, status: None, words: error.words.clone(), retry_after: None }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer::Response(Response { status, from_influxdb: true, body: body.into(), ..Response::default() })
-    }
-
-    fn check_hold(answer: Answer, kind: TroubleKind) {
-        match judge(&answer) {
-            Verdict::Hold(trouble) => assert_eq!(trouble.kind, kind, "{answer:?}"),
-            other => panic!("{answer:?}: {other:?}"),
-        }
-    }
-
-    // Bodies as influxd 1.6.7 sends them.
-
-    #[test]
-    fn only_204_is_delivered() {
-        for status in 100..600 {
-            assert_eq!(judge(&answer(status, "")) == Verdict::Delivered, status == 204, "{status}");
-        }
-    }
-
-    #[test]
-    fn refused_data_keeps_the_words_of_the_server() {
-        let words =
-            r#"{"error":"partial write: unable to parse 'mix,i=bad v=zzz 6': invalid boolean dropped=0"}"#;
-        let refusal = Refusal { status: 400, words: words.into() };
-        assert_eq!(judge(&answer(400, words)), Verdict::Refused(refusal));
-        assert!(matches!(judge(&answer(413, "")), Verdict::Refused(_)));
-        assert!(matches!(judge(&answer(422, "")), Verdict::Refused(_)));
-    }
-
-    #[test]
-    fn what_says_nothing_of_the_data_is_held() {
-        check_hold(answer(401, r#"{"error":"authorization failed"}"#), TroubleKind::Unauthorized);
-        check_hold(answer(403, ""), TroubleKind::Unauthorized);
-        check_hold(answer(404, r#"{"error":"database not found: \"nope\""}"#), TroubleKind::NoSuchDatabase);
-        check_hold(answer(404, "404 page not found\n"), TroubleKind::WrongEndpoint);
-        check_hold(
-            answer(500, r#"{"error":"retention policy not found: nope"}"#),
-            TroubleKind::NoSuchDatabase,
-        );
-        check_hold(
-            answer(500, r#"{"error":"engine: cache-max-memory-size exceeded: (72008/65536)"}"#),
-            TroubleKind::Unavailable,
-        );
-        check_hold(answer(503, "request throttled, queue full"), TroubleKind::Unavailable);
-        for status in [408, 425, 429, 502, 504, 599] {
-            check_hold(answer(status, ""), TroubleKind::Unavailable);
-        }
-        for status in [200, 206, 301, 307, 405, 418] {
-            check_hold(answer(status, "<html>"), TroubleKind::WrongEndpoint);
-        }
-    }
-
-    #[test]
-    fn what_is_not_from_influxdb_never_condemns_data() {
-        for status in [400, 404, 422] {
-            let page = Response { status, body: "<html>".into(), ..Response::default() };
-            check_hold(Answer::Response(page), TroubleKind::WrongEndpoint);
-        }
-        check_hold(answer(400, r#"{"error":"database is required"}"#), TroubleKind::NoSuchDatabase);
-    }
-
-    #[test]
-    fn no_response_is_held() {
-        let failed = |kind| Answer::Failed(TransportError { kind, words: "x".into() });
-        check_hold(failed(TransportErrorKind::Connect), TroubleKind::Unreachable);
-        check_hold(failed(TransportErrorKind::Broken), TroubleKind::Unreachable);
-        check_hold(failed(TransportErrorKind::Timeout), TroubleKind::Timeout);
-    }
 }

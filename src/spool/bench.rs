@@ -8,10 +8,9 @@ use bytes::Bytes;
 
 use super::{Spool, SpoolError, SpoolOptions};
 use crate::machines::plan::{CommitPlan, RowId, SettleRow};
-use crate::values::batch::{Api, Batch, Codec, Destination, TimeSpan};
+use crate::values::batch::{Batch, Codec, Destination, TimeSpan};
 use crate::values::config::SyncMode;
 use crate::values::fate::Fate;
-use crate::values::precision::Precision;
 use crate::values::seq::SeqRange;
 
 /// An open spool that commits batches of one body, and settles them in the order they came.
@@ -35,13 +34,7 @@ impl SpoolBench {
     pub fn open(folder: &Path, sync: SyncMode, points: u64, body: Vec<u8>) -> Result<Self, SpoolError> {
         let options = SpoolOptions { sync, ..SpoolOptions::new(folder.join("bench.db")) };
         let (spool, opened) = Spool::open(&options, SystemTime::now())?;
-        let destination = Destination {
-            api: Api::V1,
-            database: "bench".to_owned(),
-            retention_policy: None,
-            precision: Precision::Nanoseconds,
-            consistency: None,
-        };
+        let destination = Destination::new("bench");
         Ok(Self {
             spool,
             destination: Arc::new(destination),
@@ -61,7 +54,7 @@ impl SpoolBench {
         let appends: Vec<Batch> = (0..appends).map(|_| self.batch()).collect();
         let firsts: Vec<u64> = appends.iter().map(|batch| batch.seqs.first).collect();
         let settle = self.stored.drain(..self.stored.len().saturating_sub(keep)).map(|(row, first_seq)| {
-            SettleRow { row, first_seq, fate: Fate::Delivered, status: None, words: None }
+            SettleRow { row, first_seq, fate: Fate::Delivered, status: None, words: None, parts: Vec::new() }
         });
         self.number += 1;
         let plan =

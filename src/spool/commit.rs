@@ -150,6 +150,7 @@ impl<'a> Work<'a> {
             settled,
             evicted: std::mem::take(&mut self.evicted),
             quarantine_evicted,
+            replayed: None,
             backlog: state.backlog,
             ledger: state.ledger.clone(),
         })

@@ -196,13 +196,7 @@ mod tests {
     fn row() -> StoredBatch {
         let batch = Batch {
             seqs: SeqRange::starting_at(7, 3),
-            destination: Arc::new(Destination {
-                api: crate::values::batch::Api::V1,
-                database: "plant".into(),
-                retention_policy: None,
-                precision: crate::values::precision::Precision::Nanoseconds,
-                consistency: None,
-            }),
+            destination: Arc::new(Destination::new("plant")),
             codec: Codec::Identity,
             raw_len: 6,
             span: TimeSpan::at(5),

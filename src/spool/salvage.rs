@@ -193,7 +193,7 @@ impl Salvage<'_> {
     /// What the ledger says was there and is not, was damaged.
     fn correct(&self, state: &State) -> rusqlite::Result<Ledger> {
         let mut ledger = state.ledger.clone();
-        for reason in REASONS {
+        for reason in QuarantineReason::ALL {
             let fate = Fate::Quarantined(reason);
             let missing = less(ledger.of(fate), quarantine::measured(self.conn, fate)?);
             ledger.resettle(fate, Fate::Damaged, missing);
@@ -209,7 +209,7 @@ impl Salvage<'_> {
     fn rebuild(&self, state: &State) -> rusqlite::Result<Ledger> {
         let mut ledger = Ledger::default();
         ledger.accept(Tally::new(state.backlog.points, state.backlog.bytes));
-        for reason in REASONS {
+        for reason in QuarantineReason::ALL {
             let kept = quarantine::measured(self.conn, Fate::Quarantined(reason))?;
             ledger.accept(kept);
             ledger.settle(Fate::Quarantined(reason), kept);
@@ -217,8 +217,6 @@ impl Salvage<'_> {
         Ok(ledger)
     }
 }
-
-const REASONS: [QuarantineReason; 2] = [QuarantineReason::Refused, QuarantineReason::Panicked];
 
 fn copy_body(conn: &Connection, record: &Record) -> rusqlite::Result<()> {
     let columns = record.values.len();

@@ -3,15 +3,16 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Once;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
+use bytes::Bytes;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use reqwest::{Client, Url};
 
 use super::Transport;
 use crate::machines::verdict::{Answer, Response, TransportError, TransportErrorKind};
-use crate::values::batch::{Batch, Codec, Destination};
-use crate::values::config::{Auth, ConfigError, HttpConfig};
+use crate::values::batch::{Codec, Destination};
+use crate::values::config::{Auth, ConfigError, HttpConfig, Secret};
 use crate::values::precision::Precision;
 
 /// How much of an answer is read. The server's words fit in it; a page that goes on for ever does not.
@@ -80,7 +81,7 @@ impl HttpV1 {
             query.append_pair("consistency", consistency.as_str());
         }
         if let Auth::Query { username, password } = &self.auth {
-            query.append_pair("u", username).append_pair("p", password);
+            query.append_pair("u", username).append_pair("p", text_of(password));
         }
         drop(query);
         url
@@ -88,18 +89,23 @@ impl HttpV1 {
 }
 
 impl Transport for HttpV1 {
-    fn send(&self, batch: &Batch) -> Pin<Box<dyn Future<Output = Answer>>> {
+    fn send(
+        &self,
+        destination: &Destination,
+        codec: Codec,
+        body: Bytes,
+    ) -> Pin<Box<dyn Future<Output = Answer>>> {
         let mut request = self
             .client
-            .post(self.url_for(&batch.destination))
+            .post(self.url_for(destination))
             .timeout(self.timeout)
             .header(CONTENT_TYPE, "text/plain; charset=utf-8")
-            .body(batch.body.clone());
-        if batch.codec == Codec::Gzip {
+            .body(body);
+        if codec == Codec::Gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
         }
         if let Auth::Basic { username, password } = &self.auth {
-            request = request.basic_auth(username, Some(password));
+            request = request.basic_auth(username, Some(text_of(password)));
         }
         Box::pin(async move {
             match request.send().await {
@@ -107,6 +113,23 @@ impl Transport for HttpV1 {
                 Err(error) => Answer::Failed(failure(&error)),
             }
         })
+    }
+
+    fn ping(&self) -> Pin<Box<dyn Future<Output = bool>>> {
+        let request = self.client.get(self.write_url.join("ping").unwrap_or_else(|_| self.write_url.clone()));
+        let request = request.timeout(self.timeout);
+        Box::pin(async move { request.send().await.is_ok() })
+    }
+
+    fn create_database(&self, _: &str) -> Pin<Box<dyn Future<Output = bool>>> {
+        Box::pin(async { false })
+    }
+}
+
+fn text_of(secret: &Secret) -> &str {
+    match secret {
+        Secret::Text(text) => text,
+        Secret::File { .. } => "",
     }
 }
 
@@ -129,8 +152,10 @@ fn write_url(root: &str) -> Result<Url, ConfigError> {
 
 async fn read(mut response: reqwest::Response) -> Answer {
     let headers = response.headers();
-    let from_influxdb = headers.keys().any(|name| name.as_str().starts_with("x-influxdb-"));
-    let retry_after = headers.get(RETRY_AFTER).and_then(retry_after);
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), value.to_str().unwrap_or_default().to_owned()));
+    let headers = headers.collect();
     let status = response.status().as_u16();
     let mut body = Vec::new();
     // The status has come: a body that breaks off takes nothing from it.
@@ -141,17 +166,7 @@ async fn read(mut response: reqwest::Response) -> Answer {
         }
     }
     let body = String::from_utf8_lossy(&body).trim_end().to_owned();
-    Answer::Response(Response { status, from_influxdb, retry_after, body })
-}
-
-/// `Retry-After` in either of its forms (RFC 9110, section 10.2.3). One that cannot be read is none.
-fn retry_after(value: &HeaderValue) -> Option<Duration> {
-    let text = value.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+    Answer::Response(Response { status, headers, body })
 }
 
 fn failure(error: &reqwest::Error) -> TransportError {
@@ -188,15 +203,14 @@ fn install_crypto_provider() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::batch::{Api, Consistency};
+    use crate::values::batch::Consistency;
 
     fn destination() -> Destination {
         Destination {
-            api: Api::V1,
-            database: "a b&c".into(),
             retention_policy: Some("week".into()),
             precision: Precision::Microseconds,
             consistency: Some(Consistency::Quorum),
+            ..Destination::new("a b&c")
         }
     }
 
@@ -215,14 +229,5 @@ mod tests {
     fn a_bad_url_is_refused_at_once() {
         assert_eq!(HttpV1::new(&HttpConfig::new("no url")).unwrap_err().setting(), "http.url");
         assert_eq!(HttpV1::new(&HttpConfig::new("mailto:a@b")).unwrap_err().setting(), "http.url");
-    }
-
-    #[test]
-    fn retry_after_is_read_in_both_forms() {
-        let read = |text: &'static str| retry_after(&HeaderValue::from_static(text));
-        assert_eq!(read("2"), Some(Duration::from_secs(2)));
-        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-        assert_eq!(read("soon"), None);
-        assert_eq!(read("-1"), None);
     }
 }

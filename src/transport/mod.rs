@@ -1,6 +1,6 @@
 //! The edge to the servers: all sockets are here.
 //!
-//! A [`Transport`] takes a finished batch to a server and brings back what was answered. It judges nothing and retries
+//! A [`Transport`] takes a finished body to a server and brings back what was answered. It judges nothing and retries
 //! nothing: a verdict is a matter of `machines::verdict`, and when to try again one of `machines::link`.
 
 mod http;
@@ -8,16 +8,29 @@ mod http;
 use std::future::Future;
 use std::pin::Pin;
 
+use bytes::Bytes;
+
 pub(crate) use http::HttpV1;
 
 use crate::machines::verdict::Answer;
-use crate::values::batch::Batch;
+use crate::values::batch::{Codec, Destination};
 
 /// One way to a server.
 pub(crate) trait Transport {
-    /// Sends one batch and returns what came of it, in bounded time.
+    /// Sends one body and returns what came of it, in bounded time.
     ///
     /// # Cancel safety
     /// Dropping the future may leave the points written or not: as with a timeout, only sending again tells.
-    fn send(&self, batch: &Batch) -> Pin<Box<dyn Future<Output = Answer>>>;
+    fn send(
+        &self,
+        destination: &Destination,
+        codec: Codec,
+        body: Bytes,
+    ) -> Pin<Box<dyn Future<Output = Answer>>>;
+
+    /// Whether the server answers at all: anything, to a question that has nothing to do with data.
+    fn ping(&self) -> Pin<Box<dyn Future<Output = bool>>>;
+
+    /// Has a v1 database created, with the server's defaults; whether it now exists. One that exists already is well.
+    fn create_database(&self, database: &str) -> Pin<Box<dyn Future<Output = bool>>>;
 }

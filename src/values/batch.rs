@@ -14,8 +14,14 @@ pub struct Destination {
     /// Which interface the body is written for.
     #[serde(default)]
     pub api: Api,
-    /// The database (v1).
+    /// The database (v1, v3) or the bucket (v2).
     pub database: String,
+    /// The organization, by name or identifier (v2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org: Option<String>,
+    /// The organization's identifier (v2), where `org` is not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org_id: Option<String>,
     /// The retention policy (v1); the database's default one if none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_policy: Option<String>,
@@ -25,6 +31,30 @@ pub struct Destination {
     /// How many nodes of a cluster must have the points (v1, enterprise); the server's default if not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<Consistency>,
+    /// Whether the server keeps the good lines of a body with bad ones (v3).
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub accept_partial: bool,
+    /// Whether the server answers before the points are in its log (v3).
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub no_sync: bool,
+}
+
+impl Destination {
+    /// A v1 database, with every default.
+    #[must_use]
+    pub fn new(database: impl Into<String>) -> Self {
+        Self {
+            api: Api::V1,
+            database: database.into(),
+            org: None,
+            org_id: None,
+            retention_policy: None,
+            precision: Precision::default(),
+            consistency: None,
+            accept_partial: true,
+            no_sync: false,
+        }
+    }
 }
 
 /// The HTTP write interface of a destination.
@@ -35,6 +65,24 @@ pub enum Api {
     /// `POST /write`, InfluxDB 1.x and whatever is compatible with it.
     #[default]
     V1,
+    /// `POST /api/v2/write`, InfluxDB 2.x and InfluxDB Cloud.
+    V2,
+    /// `POST /api/v3/write_lp`, InfluxDB 3.x.
+    V3,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+const fn is_yes(flag: &bool) -> bool {
+    *flag
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+const fn is_no(flag: &bool) -> bool {
+    !*flag
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Write consistency of a 1.x Enterprise cluster; a single node ignores it.

@@ -30,7 +30,13 @@ impl Fate {
         match self {
             Self::Delivered => "delivered",
             Self::Unconfirmed => "unconfirmed",
+            Self::Quarantined(QuarantineReason::Malformed) => "quarantined.malformed",
+            Self::Quarantined(QuarantineReason::TypeConflict) => "quarantined.type_conflict",
+            Self::Quarantined(QuarantineReason::TooLarge) => "quarantined.too_large",
             Self::Quarantined(QuarantineReason::Refused) => "quarantined.refused",
+            Self::Quarantined(QuarantineReason::Suspect) => "quarantined.suspect",
+            Self::Quarantined(QuarantineReason::Unresolved) => "quarantined.unresolved",
+            Self::Quarantined(QuarantineReason::Unsendable) => "quarantined.unsendable",
             Self::Quarantined(QuarantineReason::Panicked) => "quarantined.panicked",
             Self::Rejected => "rejected",
             Self::Shed(ShedReason::QueueFull) => "shed.queue_full",
@@ -47,10 +53,16 @@ impl Fate {
     }
 
     /// Every fate there is, for tables and sums.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 15] = [
         Self::Delivered,
         Self::Unconfirmed,
+        Self::Quarantined(QuarantineReason::Malformed),
+        Self::Quarantined(QuarantineReason::TypeConflict),
+        Self::Quarantined(QuarantineReason::TooLarge),
         Self::Quarantined(QuarantineReason::Refused),
+        Self::Quarantined(QuarantineReason::Suspect),
+        Self::Quarantined(QuarantineReason::Unresolved),
+        Self::Quarantined(QuarantineReason::Unsendable),
         Self::Quarantined(QuarantineReason::Panicked),
         Self::Rejected,
         Self::Shed(ShedReason::QueueFull),
@@ -60,15 +72,64 @@ impl Fate {
     ];
 }
 
-/// Why a batch is in quarantine.
+/// Why points are in quarantine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum QuarantineReason {
-    /// The server refused the data.
+    /// The server cannot read the line.
+    Malformed,
+    /// A field, a tag or a column of this name exists with another type.
+    TypeConflict,
+    /// The line alone is larger than the server takes.
+    TooLarge,
+    /// The server refused the data for another reason.
     Refused,
+    /// Whatever held the point made the server fail, again and again, while it took everything else.
+    Suspect,
+    /// The server refused what these points were sent with, and which of them it meant was not found out: more were bad
+    /// than are looked for one by one.
+    Unresolved,
+    /// The line fits into no datagram, and there is no HTTP to carry it.
+    Unsendable,
     /// The batch was in work during two panics.
     Panicked,
+}
+
+impl QuarantineReason {
+    /// Every reason there is.
+    pub const ALL: [Self; 8] = [
+        Self::Malformed,
+        Self::TypeConflict,
+        Self::TooLarge,
+        Self::Refused,
+        Self::Suspect,
+        Self::Unresolved,
+        Self::Unsendable,
+        Self::Panicked,
+    ];
+
+    /// The word for it, in JSON and on the command line.
+    ///
+    /// ```
+    /// use influx_spool::{Fate, QuarantineReason};
+    /// for reason in QuarantineReason::ALL {
+    ///     assert_eq!(Fate::Quarantined(reason).key(), format!("quarantined.{}", reason.as_str()));
+    /// }
+    /// ```
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::TypeConflict => "type_conflict",
+            Self::TooLarge => "too_large",
+            Self::Refused => "refused",
+            Self::Suspect => "suspect",
+            Self::Unresolved => "unresolved",
+            Self::Unsendable => "unsendable",
+            Self::Panicked => "panicked",
+        }
+    }
 }
 
 /// Which full buffer a point was shed from.

@@ -13,8 +13,10 @@ pub enum TroubleKind {
     Unavailable,
     /// The server does not accept the credentials (401, 403).
     Unauthorized,
-    /// The database, or the retention policy, does not exist.
+    /// The database, the bucket, the organization or the retention policy does not exist.
     NoSuchDatabase,
+    /// The server does not understand the parameters of the request, or the way the body is encoded.
+    Misconfigured,
     /// What answers there is not the write interface of an InfluxDB.
     WrongEndpoint,
 }

@@ -86,7 +86,7 @@ fn start(args: &WriteArgs) -> anyhow::Result<DatabaseHandle> {
             config.batch.points_max = points;
         }
         if let Some(window) = args.loss_window {
-            config.loss_window = window;
+            config.loss_window = Some(window);
         }
     });
     builder.start().context("start")

@@ -6,7 +6,8 @@ use std::time::Instant;
 use crate::machines::codec;
 use crate::machines::plan::RowId;
 use crate::machines::queue::Segment;
-use crate::values::batch::{Batch, Codec};
+use crate::values::batch::Batch;
+use crate::values::config::Compression;
 use crate::values::ledger::Tally;
 use crate::values::seq::SeqRange;
 
@@ -94,7 +95,7 @@ pub(crate) struct SealJob {
     pub(crate) key: u64,
     pub(super) content: Content,
     pub(super) seqs: SeqRange,
-    pub(super) codec: Codec,
+    pub(super) compression: Compression,
     pub(super) created_ms: i64,
 }
 
@@ -127,14 +128,15 @@ impl SealJob {
 
     fn seal(&self, segment: &Segment) -> Result<Batch, codec::BodyError> {
         let lines = segment.lines_from(self.seqs.first);
+        let codec = codec::codec_for(self.compression, lines.len());
         Ok(Batch {
             seqs: self.seqs,
             destination: Arc::clone(segment.destination()),
-            codec: self.codec,
+            codec,
             raw_len: lines.len() as u64,
             span: segment.span(),
             created_ms: self.created_ms,
-            body: codec::encode_body(self.codec, lines),
+            body: codec::encode_body(codec, lines),
         })
     }
 
@@ -143,11 +145,12 @@ impl SealJob {
         let skip = self.seqs.first - batch.seqs.first;
         let start = nth_line_start(&plain, skip);
         let lines = &plain[start..];
+        let codec = codec::codec_for(self.compression, lines.len());
         Ok(Batch {
             seqs: self.seqs,
             raw_len: lines.len() as u64,
-            codec: self.codec,
-            body: codec::encode_body(self.codec, lines),
+            codec,
+            body: codec::encode_body(codec, lines),
             ..batch.clone()
         })
     }

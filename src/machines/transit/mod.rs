@@ -55,8 +55,7 @@ use super::link::{Link, LinkNews};
 use super::plan::Withheld;
 use super::queue::{SegmentLimits, SlidingQueue};
 use super::waiters::{Answers, Until, Waiters};
-use crate::values::batch::Codec;
-use crate::values::config::WhenFull;
+use crate::values::config::{Compression, WhenFull};
 use crate::values::fate::{Durability, Fate, QuarantineReason, Standing};
 use crate::values::ledger::{Backlog, Tally};
 use crate::values::seq::SeqRange;
@@ -71,7 +70,7 @@ pub(crate) struct Terms {
     pub(crate) segment: SegmentLimits,
     /// How long a point may wait for its batch to fill.
     pub(crate) linger: Duration,
-    pub(crate) codec: Codec,
+    pub(crate) compression: Compression,
     /// How long a point may be only in memory and unanswered; `None` without a spool.
     pub(crate) loss_window: Option<Duration>,
     /// The bound of the spool file; more than half of it filled is when rows may have to go.

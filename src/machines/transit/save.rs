@@ -385,6 +385,7 @@ impl Transit {
             stamp_last,
             seq_end: None,
             closing: false,
+            replay: None,
             refused: self.counters.refused,
         };
         self.saving = Some(Saving { plan: plan.clone(), settled_tallies, keys, settled: BTreeMap::new() });
@@ -424,7 +425,8 @@ impl Transit {
         match row {
             Some(row) => {
                 self.read_to = self.read_to.max(held.seqs.first);
-                let row = SettleRow { row, first_seq: held.seqs.first, fate, status, words };
+                let row =
+                    SettleRow { row, first_seq: held.seqs.first, fate, status, words, parts: Vec::new() };
                 let tally = held.tally();
                 self.books.unsaved.add_settled(row, tally, now);
             }
@@ -557,5 +559,5 @@ fn held_from(read: &ReadBatch, batch: Batch) -> Held {
 }
 
 pub(super) fn settle_row(row: RowId, first_seq: u64, fate: Fate) -> SettleRow {
-    SettleRow { row, first_seq, fate, status: None, words: None }
+    SettleRow { row, first_seq, fate, status: None, words: None, parts: Vec::new() }
 }

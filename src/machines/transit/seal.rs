@@ -8,7 +8,8 @@ use super::{Held, SealJob, Transit};
 use crate::machines::later;
 use crate::machines::plan::{DirectFate, Quarantined};
 use crate::machines::queue::Segment;
-use crate::values::batch::{Batch, Codec};
+use crate::values::batch::Batch;
+use crate::values::config::Compression;
 use crate::values::fate::QuarantineReason;
 
 /// How many sealed batches may wait in memory for a sender or for the disk. Two are compressed while one is stored and
@@ -65,7 +66,7 @@ impl Transit {
         let Some(held) = self.remove(key) else { return };
         // What made it panic may be the compression: it is set aside as plain lines.
         let made = held.batch().cloned();
-        let batch = made.or_else(|| job(key, &held, Codec::Identity, wall_ms).run().ok());
+        let batch = made.or_else(|| job(key, &held, Compression::None, wall_ms).run().ok());
         let fate = self.set_aside_fate(QuarantineReason::Panicked);
         self.note_fate(held.seqs, held.tally(), fate);
         let quarantine =
@@ -87,10 +88,10 @@ impl Transit {
 
     /// A batch of the window that has to be made, or made anew: its maker died, or some of its points were shed.
     fn remake(&mut self, wall_ms: i64) -> Option<SealJob> {
-        let codec = self.terms.codec;
+        let compression = self.terms.compression;
         let (&key, held) = self.window.iter_mut().find(|(_, held)| held.is_to_be_made())?;
         held.sealing = true;
-        Some(job(key, held, codec, wall_ms))
+        Some(job(key, held, compression, wall_ms))
     }
 
     /// The oldest segment of the queue, if it is full, old or asked for.
@@ -106,7 +107,7 @@ impl Transit {
         let held = held_from(segment);
         let age = now.saturating_duration_since(held.oldest.unwrap_or(now));
         let created_ms = wall_ms - i64::try_from(age.as_millis()).unwrap_or(0);
-        let job = job(first, &held, self.terms.codec, created_ms);
+        let job = job(first, &held, self.terms.compression, created_ms);
         self.insert(first, held);
         Some(job)
     }
@@ -128,6 +129,6 @@ fn held_from(segment: Segment) -> Held {
     }
 }
 
-fn job(key: u64, held: &Held, codec: Codec, created_ms: i64) -> SealJob {
-    SealJob { key, content: held.content.clone(), seqs: held.seqs, codec, created_ms }
+fn job(key: u64, held: &Held, compression: Compression, created_ms: i64) -> SealJob {
+    SealJob { key, content: held.content.clone(), seqs: held.seqs, compression, created_ms }
 }

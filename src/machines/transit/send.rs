@@ -7,7 +7,7 @@ use super::save::Settled;
 use super::seal::PANICS_MAX;
 use super::{News, Transit};
 use crate::machines::plan::{AttemptNote, SettleRow};
-use crate::machines::verdict::{Refusal, Trouble, Verdict};
+use crate::machines::verdict::{Blame, Cause, Refusal, Trouble, Verdict};
 use crate::values::batch::Batch;
 use crate::values::fate::{Fate, QuarantineReason};
 use crate::values::seq::SeqRange;
@@ -101,7 +101,12 @@ impl Transit {
         }
         for key in set_aside {
             let words = format!("in work during {PANICS_MAX} panics");
-            self.quarantine(key, QuarantineReason::Panicked, Refusal { status: 0, words }, now);
+            self.quarantine(
+                key,
+                QuarantineReason::Panicked,
+                Refusal { status: 0, words, cause: Cause::Other, blame: Blame::Some },
+                now,
+            );
         }
         self.pass_marks();
     }
@@ -147,7 +152,8 @@ impl Transit {
         }
         match held.row {
             Some(row) => {
-                let row = SettleRow { row, first_seq: held.seqs.first, fate, status, words };
+                let row =
+                    SettleRow { row, first_seq: held.seqs.first, fate, status, words, parts: Vec::new() };
                 self.books.unsaved.add_settled(row, held.tally(), now);
             }
             None => self.record_unstored(&held, fate, status, words, now),

@@ -15,11 +15,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::machines::plan::*;
-use crate::values::batch::{Api, Batch, Codec, Destination, TimeSpan};
+use crate::values::batch::{Batch, Codec, Destination, TimeSpan};
 use crate::values::config::{SpoolFull, SyncMode};
 use crate::values::fate::Fate;
 use crate::values::ledger::Backlog;
-use crate::values::precision::Precision;
 use crate::values::seq::SeqRange;
 
 /// A moment at which tests take place; batches are an hour old then.
@@ -35,11 +34,8 @@ pub(super) fn batch(first: u64, points: u64, body: &[u8]) -> Batch {
     Batch {
         seqs: SeqRange::starting_at(first, points),
         destination: Arc::new(Destination {
-            api: Api::V1,
-            database: "plant".into(),
             retention_policy: Some("week".into()),
-            precision: Precision::Nanoseconds,
-            consistency: None,
+            ..Destination::new("plant")
         }),
         codec: Codec::Identity,
         raw_len: body.len() as u64,
@@ -56,7 +52,7 @@ pub(super) fn noise(seed: u64, bytes: usize) -> Vec<u8> {
 }
 
 pub(super) fn done(read: &ReadBatch, fate: Fate) -> SettleRow {
-    SettleRow { row: read.row, first_seq: read.first_seq, fate, status: None, words: None }
+    SettleRow { row: read.row, first_seq: read.first_seq, fate, status: None, words: None, parts: Vec::new() }
 }
 
 /// A spool in a folder of its own.

@@ -9,8 +9,7 @@ use super::world::{End, World};
 use crate::machines::transit::Terms;
 use crate::machines::verdict::Verdict;
 use crate::machines::waiters::Until;
-use crate::values::batch::Codec;
-use crate::values::config::WhenFull;
+use crate::values::config::{Compression, WhenFull};
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -63,15 +62,15 @@ fn action() -> impl Strategy<Value = Action> {
 /// Bounds so small that everything is reached, and loss windows of each kind. There is a spool, always.
 fn any_terms() -> impl Strategy<Value = Terms> {
     let policy = prop_oneof![3 => Just(WhenFull::DropOldest), 1 => Just(WhenFull::DropNewest), 1 => Just(WhenFull::Refuse)];
-    let codec = prop_oneof![Just(Codec::Identity), Just(Codec::Gzip)];
+    let compression = prop_oneof![Just(Compression::None), Just(Compression::Gzip)];
     let window = prop_oneof![Just(0), Just(1000), Just(60_000)].prop_map(Duration::from_millis);
     // What the transit believes of the file's bound: right, or so wrong that leases and evictions race.
     let spool_bytes_max = prop_oneof![Just(0), Just(1 << 30)];
-    (8..60_u64, policy, codec, window, spool_bytes_max).prop_map(
-        |(points_max, when_full, codec, window, spool_bytes_max)| Terms {
+    (8..60_u64, policy, compression, window, spool_bytes_max).prop_map(
+        |(points_max, when_full, compression, window, spool_bytes_max)| Terms {
             points_max,
             when_full,
-            codec,
+            compression,
             loss_window: Some(window),
             spool_bytes_max,
             ..terms()

@@ -10,24 +10,15 @@ use crate::machines::plan::{
 };
 use crate::machines::queue::SegmentLimits;
 use crate::machines::transit::{Found, Opened, ReadRequest, Terms};
-use crate::machines::verdict::{Refusal, Trouble, Verdict};
-use crate::values::batch::{Api, Batch, Codec, Destination};
-use crate::values::config::WhenFull;
+use crate::machines::verdict::{Blame, Cause, Refusal, Trouble, Verdict};
+use crate::values::batch::{Batch, Destination};
+use crate::values::config::{Compression, WhenFull};
 use crate::values::fate::{Durability, Fate, ShedReason};
 use crate::values::ledger::{Backlog, Ledger, Tally};
-use crate::values::precision::Precision;
 use crate::values::seq::SeqRange;
 use crate::values::trouble::TroubleKind;
 
-pub(super) static HERE: LazyLock<Arc<Destination>> = LazyLock::new(|| {
-    Arc::new(Destination {
-        api: Api::V1,
-        database: "plant".into(),
-        retention_policy: None,
-        precision: Precision::Nanoseconds,
-        consistency: None,
-    })
-});
+pub(super) static HERE: LazyLock<Arc<Destination>> = LazyLock::new(|| Arc::new(Destination::new("plant")));
 
 pub(super) fn terms() -> Terms {
     Terms {
@@ -36,7 +27,7 @@ pub(super) fn terms() -> Terms {
         when_full: WhenFull::DropOldest,
         segment: SegmentLimits { points_max: 5, bytes_max: 1 << 16 },
         linger: Duration::from_millis(200),
-        codec: Codec::Identity,
+        compression: Compression::None,
         loss_window: Some(Duration::from_secs(1)),
         spool_bytes_max: 1 << 30,
         ledger_interval: Duration::from_secs(10),
@@ -70,7 +61,12 @@ pub(super) fn trouble() -> Verdict {
 }
 
 pub(super) fn refusal() -> Verdict {
-    Verdict::Refused(Refusal { status: 400, words: "unable to parse".into() })
+    Verdict::Refused(Refusal {
+        status: 400,
+        words: "unable to parse".into(),
+        cause: Cause::Other,
+        blame: Blame::Some,
+    })
 }
 
 /// What happens when the spool has no room.
@@ -208,6 +204,7 @@ impl Disk {
             settled,
             evicted,
             quarantine_evicted: Vec::new(),
+            replayed: None,
             backlog: self.backlog(),
             ledger: self.ledger.clone(),
         }

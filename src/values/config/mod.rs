@@ -1,14 +1,19 @@
 //! What an application can set, with the reason for every default.
 
-use std::fmt;
+mod http;
+mod spool;
+mod udp;
+
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use http::{Auth, HttpConfig, Proxy, Secret, TlsConfig};
+pub use spool::{SpoolConfig, SpoolFull, SyncMode};
+pub use udp::UdpConfig;
+
 use super::batch::{Api, Consistency, Destination};
-use super::fate::Durability;
 use super::line_protocol::rules::LineRules;
 use super::precision::Precision;
 
@@ -41,6 +46,9 @@ pub enum MissingTimestamp {
     Refuse,
 }
 
+/// What an IPv4 datagram holds at most: 65,535 bytes less the headers of IP (20) and UDP (8).
+const UDP_PAYLOAD_MAX: usize = 65_507;
+
 /// A whole configuration of one database, as it can stand in an application's own file.
 ///
 /// ```
@@ -61,9 +69,22 @@ pub enum MissingTimestamp {
 pub struct Config {
     /// The name the registry knows the database by, and the InfluxDB database unless `database` says otherwise.
     pub name: String,
-    /// The InfluxDB database. Default: `name`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The interface of the server. Default: v1.
+    #[serde(default)]
+    pub api: Api,
+    /// The InfluxDB database, or the bucket (v2). Default: `name`.
+    #[serde(default, alias = "bucket", skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
+    /// The organization, by name or identifier (v2). Default: none; InfluxDB 2.x needs one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org: Option<String>,
+    /// The organization's identifier (v2), where `org` is not set. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org_id: Option<String>,
+    /// Whether a missing database is created, with the server's defaults (v1; v3 creates databases by itself). Default: no, the
+    /// points wait for it.
+    #[serde(default)]
+    pub create_database: bool,
     /// The retention policy. Default: the database's own default policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retention_policy: Option<String>,
@@ -76,12 +97,23 @@ pub struct Config {
     /// What happens to a point without a timestamp. Default: it is stamped, uniquely.
     #[serde(default)]
     pub missing_timestamp: MissingTimestamp,
+    /// Whether v3 keeps the good lines of a body with bad ones. Default: yes.
+    #[serde(default = "yes")]
+    pub accept_partial: bool,
+    /// Whether v3 answers before the points are in its log. Default: no. With it a crash of the server loses what it
+    /// has acknowledged.
+    #[serde(default)]
+    pub no_sync: bool,
     /// How long an accepted point may be only in memory and unanswered. Default: 1 s, so that a healthy link never
-    /// touches the disk and a kill loses at most the last second. Zero stores every batch before it is sent.
-    #[serde(default = "defaults::loss_window", with = "humantime_serde")]
-    pub loss_window: Duration,
+    /// touches the disk and a kill loses at most the last second; 3 s for v3, which answers once a second. Zero stores every
+    /// batch before it is sent.
+    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub loss_window: Option<Duration>,
     /// The server.
     pub http: HttpConfig,
+    /// Points by UDP. Default: none, HTTP carries everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub udp: Option<UdpConfig>,
     /// The queue in memory.
     #[serde(default)]
     pub queue: QueueConfig,
@@ -123,191 +155,26 @@ pub struct BatchConfig {
     /// window.
     #[serde(with = "humantime_serde")]
     pub linger: Duration,
-    /// Whether bodies are compressed. Default: on; a body shrinks to a fifth, on disk and on the wire.
-    pub gzip: bool,
+    /// Whether bodies are compressed. Default: those that are worth it. By UDP they never are.
+    pub compression: Compression,
 }
 
-/// The server and how it is spoken to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct HttpConfig {
-    /// The root of the server: `http://host:8086`.
-    pub url: String,
-    /// Who we are. Default: nobody.
-    #[serde(default)]
-    pub auth: Auth,
-    /// How long one request may take, answer included. Default: 30 s: a busy server takes its time, and giving up
-    /// early means writing twice.
-    #[serde(default = "defaults::request_timeout", with = "humantime_serde")]
-    pub timeout: Duration,
-    /// How long a connection may take to be made. Default: 5 s, two lost packets and their repetition.
-    #[serde(default = "defaults::connect_timeout", with = "humantime_serde")]
-    pub connect_timeout: Duration,
-    /// Requests at once. Default: 1, which keeps the order of points; with more no order is promised.
-    #[serde(default = "defaults::in_flight")]
-    pub in_flight: NonZeroUsize,
-    /// The shortest range of the delay after a failure. Default: 0.1 s.
-    #[serde(default = "defaults::backoff_min", with = "humantime_serde")]
-    pub backoff_min: Duration,
-    /// The longest. Default: 60 s, so that a server that returns is found within a minute.
-    #[serde(default = "defaults::backoff_max", with = "humantime_serde")]
-    pub backoff_max: Duration,
-}
-
-/// Credentials. They never appear in logs, errors or debug output.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Whether bodies are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Auth {
-    /// None.
+pub enum Compression {
+    /// From a kilobyte on, as the official clients do. The default: a body shrinks to a fifth, on disk and on the wire.
     #[default]
+    Auto,
+    /// Every body.
+    Gzip,
+    /// None: for servers or proxies that cannot read them.
     None,
-    /// HTTP basic authentication.
-    Basic {
-        /// The user.
-        username: String,
-        /// The password.
-        password: String,
-    },
-    /// The parameters `u` and `p` of InfluxDB 1.x. They win over a header there, and they appear in access logs.
-    Query {
-        /// The user.
-        username: String,
-        /// The password.
-        password: String,
-    },
 }
 
-impl fmt::Debug for Auth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, username) = match self {
-            Self::None => return f.write_str("None"),
-            Self::Basic { username, .. } => ("Basic", username),
-            Self::Query { username, .. } => ("Query", username),
-        };
-        f.debug_struct(name).field("username", username).finish_non_exhaustive()
-    }
-}
-
-/// The durable buffer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct SpoolConfig {
-    /// The SQLite file. Its neighbours `-wal`, `-shm` and `.lock` belong to it.
-    pub path: PathBuf,
-    /// What a stored point survives. Default: [`SyncMode::Full`].
-    #[serde(default)]
-    pub sync: SyncMode,
-    /// The size of the backlog at most. Default: 1 GiB, some five days of 10,000 points/s compressed.
-    #[serde(default = "defaults::spool_bytes_max")]
-    pub bytes_max: u64,
-    /// How old an undelivered batch may become. Default: no limit.
-    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
-    pub age_max: Option<Duration>,
-    /// What happens when the spool is full. Default: the oldest batches leave.
-    #[serde(default)]
-    pub when_full: SpoolFull,
-    /// Disk space that is left to others. Default: 64 MiB.
-    #[serde(default = "defaults::free_reserve_bytes")]
-    pub free_reserve_bytes: u64,
-    /// The size of the quarantine at most. Default: 64 MiB; the oldest leave.
-    #[serde(default = "defaults::quarantine_bytes_max")]
-    pub quarantine_bytes_max: u64,
-    /// How long the counters of what never touched the disk may be only in memory. Default: 10 s.
-    #[serde(default = "defaults::ledger_interval", with = "humantime_serde")]
-    pub ledger_interval: Duration,
-}
-
-/// What a committed batch survives.
-///
-/// ```
-/// use influx_spool::SyncMode;
-/// assert_eq!(SyncMode::default(), SyncMode::Full);
-/// assert_eq!(serde_json::to_string(&SyncMode::Normal).unwrap(), "\"normal\"");
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum SyncMode {
-    /// Every commit is synced to the disk and survives a power cut. The default: it costs an eighth of the speed.
-    #[default]
-    Full,
-    /// A commit survives the death of the process. A power cut takes back what was committed since the last
-    /// checkpoint, never more, and never leaves a damaged file.
-    Normal,
-}
-
-impl SyncMode {
-    pub(crate) const fn durability(self) -> Durability {
-        match self {
-            Self::Full => Durability::Power,
-            Self::Normal => Durability::Process,
-        }
-    }
-}
-
-/// What happens to new points when the spool has reached its size.
-///
-/// ```
-/// use influx_spool::SpoolFull;
-/// assert_eq!(SpoolFull::default(), SpoolFull::DropOldest);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum SpoolFull {
-    /// Whole batches leave, oldest first, counted as `shed.spool_full`; one that is being sent stays. The default:
-    /// recent measurements are usually worth more.
-    #[default]
-    DropOldest,
-    /// Nothing more is stored until something was delivered; new points wait in memory.
-    Refuse,
-}
-
-mod defaults {
-    use super::{Duration, NonZeroUsize};
-
-    pub(super) const fn loss_window() -> Duration {
-        Duration::from_secs(1)
-    }
-
-    pub(super) const fn request_timeout() -> Duration {
-        Duration::from_secs(30)
-    }
-
-    pub(super) const fn connect_timeout() -> Duration {
-        Duration::from_secs(5)
-    }
-
-    pub(super) const fn in_flight() -> NonZeroUsize {
-        NonZeroUsize::MIN
-    }
-
-    pub(super) const fn backoff_min() -> Duration {
-        Duration::from_millis(100)
-    }
-
-    pub(super) const fn backoff_max() -> Duration {
-        Duration::from_secs(60)
-    }
-
-    pub(super) const fn spool_bytes_max() -> u64 {
-        1 << 30
-    }
-
-    pub(super) const fn free_reserve_bytes() -> u64 {
-        64 << 20
-    }
-
-    pub(super) const fn quarantine_bytes_max() -> u64 {
-        64 << 20
-    }
-
-    pub(super) const fn ledger_interval() -> Duration {
-        Duration::from_secs(10)
-    }
+const fn yes() -> bool {
+    true
 }
 
 const fn nonzero(value: usize) -> NonZeroUsize {
@@ -329,40 +196,7 @@ impl Default for BatchConfig {
             points_max: nonzero(5_000),
             bytes_max: nonzero(2 << 20),
             linger: Duration::from_millis(200),
-            gzip: true,
-        }
-    }
-}
-
-impl HttpConfig {
-    /// A server with every default.
-    #[must_use]
-    pub fn new(url: impl Into<String>) -> Self {
-        Self {
-            url: url.into(),
-            auth: Auth::None,
-            timeout: defaults::request_timeout(),
-            connect_timeout: defaults::connect_timeout(),
-            in_flight: defaults::in_flight(),
-            backoff_min: defaults::backoff_min(),
-            backoff_max: defaults::backoff_max(),
-        }
-    }
-}
-
-impl SpoolConfig {
-    /// A spool with every default.
-    #[must_use]
-    pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            sync: SyncMode::default(),
-            bytes_max: defaults::spool_bytes_max(),
-            age_max: None,
-            when_full: SpoolFull::default(),
-            free_reserve_bytes: defaults::free_reserve_bytes(),
-            quarantine_bytes_max: defaults::quarantine_bytes_max(),
-            ledger_interval: defaults::ledger_interval(),
+            compression: Compression::default(),
         }
     }
 }
@@ -373,13 +207,20 @@ impl Config {
     pub fn new(name: impl Into<String>, url: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            api: Api::default(),
             database: None,
+            org: None,
+            org_id: None,
+            create_database: false,
             retention_policy: None,
             precision: Precision::default(),
             consistency: None,
             missing_timestamp: MissingTimestamp::default(),
-            loss_window: defaults::loss_window(),
+            accept_partial: true,
+            no_sync: false,
+            loss_window: None,
             http: HttpConfig::new(url),
+            udp: None,
             queue: QueueConfig::default(),
             batch: BatchConfig::default(),
             spool: None,
@@ -399,8 +240,20 @@ impl Config {
         if self.database.as_deref() == Some("") {
             return bad("database", "must not be empty");
         }
-        if !(self.http.url.starts_with("http://") || self.http.url.starts_with("https://")) {
+        if !self.http.urls().all(|url| url.starts_with("http://") || url.starts_with("https://")) {
             return bad("http.url", "must begin with http:// or https://");
+        }
+        if self.api == Api::V2 && self.org.is_some() && self.org_id.is_some() {
+            return bad("org_id", "is not used beside org: set one of them");
+        }
+        if self.http.tls.cert_file.is_some() != self.http.tls.key_file.is_some() {
+            return bad("http.tls.cert_file", "a certificate and its key belong together");
+        }
+        if self.udp.is_some() && self.api != Api::V1 {
+            return bad("udp", "only InfluxDB 1.x listens to UDP: use it with v1");
+        }
+        if self.udp.as_ref().is_some_and(|udp| udp.datagram_bytes_max.get() > UDP_PAYLOAD_MAX) {
+            return bad("udp.datagram_bytes_max", "no datagram holds more than 65,507 bytes");
         }
         if self.missing_timestamp == MissingTimestamp::StampUnique && self.precision != Precision::Nanoseconds
         {
@@ -431,12 +284,25 @@ impl Config {
     #[must_use]
     pub fn destination(&self) -> Destination {
         Destination {
-            api: Api::V1,
+            api: self.api,
             database: self.database.clone().unwrap_or_else(|| self.name.clone()),
+            org: self.org.clone(),
+            org_id: self.org_id.clone(),
             retention_policy: self.retention_policy.clone(),
             precision: self.precision,
             consistency: self.consistency,
+            accept_partial: self.accept_partial,
+            no_sync: self.no_sync,
         }
+    }
+
+    /// How long an accepted point may be only in memory and unanswered: as set, or as the interface suggests.
+    #[must_use]
+    pub fn loss_window(&self) -> Duration {
+        self.loss_window.unwrap_or(match self.api {
+            Api::V3 => Duration::from_secs(3),
+            _ => Duration::from_secs(1),
+        })
     }
 }
 
