@@ -28,6 +28,7 @@ use super::store::Store;
 use super::supervisor::{StopReason, Supervisor, SupervisorEvent};
 use crate::failpoint::failpoint;
 use crate::machines::policy::{Exit, Restart, Strategy, WhenExceeded};
+use crate::machines::transit::Holder;
 use crate::values::fate::{Fate, ShedReason};
 use crate::values::health::Event;
 use crate::values::ledger::Ledger;
@@ -201,7 +202,7 @@ fn child_event(shared: &Shared, event: &SupervisorEvent) {
         let panicked = matches!(exit, Exit::Panicked(_));
         for number in 0..shared.senders.len() {
             if **child == *sender_name(number) {
-                shared.with(|transit| transit.release_all(number, panicked, Instant::now()));
+                shared.with(|transit| transit.release_all(Holder::http(number), panicked, Instant::now()));
                 shared.ring_senders();
             }
         }

@@ -1,4 +1,4 @@
-//! The HTTP sender: takes the first batch that may be sent, sends it, and brings the verdict home.
+//! The HTTP sender: takes the first load that may be sent, sends it, and brings the verdict home.
 //!
 //! One request at a time each; a database has as many senders as requests may be under way at once. A lease is all a
 //! sender ever holds: when it dies in the middle of a request, its supervisor's listener gives the lease back.
@@ -14,15 +14,17 @@ use super::alarm::Alarm;
 use super::context::PriorityContext;
 use super::shared::{Shared, Wake, wall_ms};
 use crate::failpoint::failpoint;
-use crate::machines::transit::{Holder, Lease, Leased};
-use crate::machines::verdict::{Answer, Asked, judge};
+use crate::machines::division::{Complaint, Lines};
+use crate::machines::transit::{Answered, Holder, Lease, Load};
+use crate::machines::verdict::{Answer, Asked, Refusal, Trouble, Verdict, is_in_doubt, judge};
 use crate::transport::{HttpV1, Transport};
-use crate::values::batch::Batch;
+use crate::values::batch::Api;
 use crate::values::config::Config;
+use crate::values::trouble::TroubleKind;
 
 pub(crate) struct HttpSender {
     shared: Arc<Shared>,
-    number: Holder,
+    number: usize,
     /// The way to the server, and the configuration it was made from.
     way: Option<(Arc<Config>, Rc<dyn Transport>)>,
     sending: bool,
@@ -30,7 +32,7 @@ pub(crate) struct HttpSender {
 }
 
 impl HttpSender {
-    pub(crate) fn new(shared: Arc<Shared>, number: Holder) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, number: usize) -> Self {
         Self { shared, number, way: None, sending: false, alarm: Alarm::default() }
     }
 
@@ -39,33 +41,49 @@ impl HttpSender {
             return;
         }
         let Some(way) = self.way() else { return };
-        match self.shared.with(|transit| transit.lease(self.number, Instant::now())) {
-            Lease::Batch(leased) => self.send(leased, &*way, ctx),
-            Lease::NotBefore(at) => self.alarm.set(at, ctx, Self::send_next),
-            Lease::Unmade => self.shared.batcher.ring(),
-            Lease::Nothing => {}
+        loop {
+            match self.shared.with(|transit| transit.lease(Holder::http(self.number), Instant::now())) {
+                Lease::Load(load) => self.send(load, &*way, ctx),
+                Lease::Oversized { key, batch } => {
+                    let lines = Lines::of(&batch).ok();
+                    self.shared.with(|transit| transit.divide(key, lines));
+                    continue;
+                }
+                Lease::NotBefore(at) => self.alarm.set(at, ctx, Self::send_next),
+                Lease::Unmade => self.shared.batcher.ring(),
+                Lease::Nothing => {}
+            }
+            return;
         }
     }
 
-    fn send(&mut self, leased: Leased, way: &dyn Transport, ctx: &mut PriorityContext<Self>) {
+    fn send(&mut self, load: Load, way: &dyn Transport, ctx: &mut PriorityContext<Self>) {
         failpoint!("sender::leased");
-        failpoint!(&format!("sender::leased::{}", leased.key));
+        failpoint!(&format!("sender::leased::{}", load.key));
         self.sending = true;
-        let request = way
-            .send(&leased.batch.destination, leased.batch.codec, leased.batch.body.clone())
-            .into_actor(self);
-        ctx.spawn(
-            request.map(move |answer, this, ctx| this.answered(leased.key, &leased.batch, &answer, ctx)),
-        );
+        let (codec, body) = load.body();
+        let request = way.send(&load.batch.destination, codec, body).into_actor(self);
+        ctx.spawn(request.map(move |answer, this, ctx| this.answered(&load, &answer, ctx)));
     }
 
-    fn answered(&mut self, key: u64, batch: &Batch, answer: &Answer, ctx: &mut PriorityContext<Self>) {
+    fn answered(&mut self, load: &Load, answer: &Answer, ctx: &mut PriorityContext<Self>) {
         failpoint!("sender::answered");
         self.sending = false;
-        let asked = Asked { api: batch.destination.api, points: batch.points(), wall_ms: wall_ms() };
-        let verdict = judge(asked, answer);
-        self.shared.with(|transit| transit.answered(key, verdict, fastrand::f64(), Instant::now()));
+        let asked = Asked { api: load.batch.destination.api, points: load.points(), wall_ms: wall_ms() };
+        let answered = match judge(asked, answer) {
+            Verdict::Delivered => Answered::Delivered,
+            Verdict::Hold(trouble) => {
+                self.create_missing(load, &trouble, ctx);
+                Answered::Hold { trouble, in_doubt: is_in_doubt(answer) }
+            }
+            Verdict::Refused(refusal) => refused(load, refusal),
+        };
+        let suspect =
+            self.shared.with(|transit| transit.answered(load.key, answered, fastrand::f64(), Instant::now()));
         failpoint!("sender::acked");
+        if suspect {
+            self.ask_whether_well(load.clone(), ctx);
+        }
         self.shared.store.ring();
         self.shared.batcher.ring();
         // The answer may have ended an outage, or a batch's turn: then the others have something to do, too.
@@ -73,6 +91,34 @@ impl HttpSender {
             self.shared.ring_senders();
         }
         self.send_next(ctx);
+    }
+
+    /// The same batch fails again and again: asks the server whether it is well. If it is, the batch is suspect.
+    fn ask_whether_well(&mut self, load: Load, ctx: &mut PriorityContext<Self>) {
+        let Some(way) = self.way() else { return };
+        let ping = way.ping().into_actor(self);
+        ctx.spawn(ping.map(move |well, this, ctx| {
+            if let Some(part) = well.then(|| load.lines().ok()).flatten() {
+                this.shared.with(|transit| transit.suspect(load.key, part.lines, Instant::now()));
+                this.send_next(ctx);
+            }
+        }));
+    }
+
+    /// Has a missing database created, if that is wanted.
+    fn create_missing(&mut self, load: &Load, trouble: &Trouble, ctx: &mut PriorityContext<Self>) {
+        let destination = &load.batch.destination;
+        let wanted = self.shared.config().create_database
+            && destination.api == Api::V1
+            && trouble.kind == TroubleKind::NoSuchDatabase;
+        let Some(way) = wanted.then(|| self.way()).flatten() else { return };
+        let created = way.create_database(&destination.database).into_actor(self);
+        ctx.spawn(created.map(|created, this, ctx| {
+            if created {
+                this.shared.with(|transit| transit.try_now(Instant::now()));
+                this.send_next(ctx);
+            }
+        }));
     }
 
     /// The way to the server as it is configured now.
@@ -97,13 +143,24 @@ impl HttpSender {
     }
 }
 
+/// Finds the lines that are meant. A body that cannot be taken apart is refused whole.
+fn refused(load: &Load, refusal: Refusal) -> Answered {
+    match load.lines() {
+        Ok(part) => {
+            let complaint = Complaint::new(&part.lines, &part.indexes, refusal);
+            Answered::Refused { complaint, lines: part.lines }
+        }
+        Err(_) => Answered::RefusedWhole(refusal),
+    }
+}
+
 impl Actor for HttpSender {
     type Context = PriorityContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         failpoint!("sender::started");
         self.shared.senders[self.number].answer();
-        self.shared.with(|transit| transit.release_all(self.number, false, Instant::now()));
+        self.shared.with(|transit| transit.release_all(Holder::http(self.number), false, Instant::now()));
         self.send_next(ctx);
     }
 

@@ -24,7 +24,7 @@ use super::workers::{DISK, Lane};
 use crate::machines::link::LinkNews;
 use crate::machines::plan::Withheld;
 use crate::machines::stamp::Stamper;
-use crate::machines::transit::{News, Outbox, Terms, Transit};
+use crate::machines::transit::{News, Outbox, Terms, Transit, UdpTerms};
 use crate::spool::{Opened, Spool, SpoolOptions};
 use crate::values::batch::Destination;
 use crate::values::config::{Compression, Config, MissingTimestamp};
@@ -426,14 +426,21 @@ impl Shared {
     fn announce(&self, news: News) {
         let database = &*self.name;
         match news {
-            News::Link(LinkNews::Down { kind, words }) => {
-                tracing::warn!(database, ?kind, error = words, "the server takes no points, will retry");
+            News::Link(wire, LinkNews::Down { kind, words }) => {
+                tracing::warn!(
+                    database,
+                    ?wire,
+                    ?kind,
+                    error = words,
+                    "the server takes no points, will retry"
+                );
                 self.tell(Event::LinkDown { kind, words });
             }
-            News::Link(LinkNews::StillDown { kind, words, failures, for_ }) => {
+            News::Link(wire, LinkNews::StillDown { kind, words, failures, for_ }) => {
                 let seconds = for_.as_secs();
                 tracing::warn!(
                     database,
+                    ?wire,
                     ?kind,
                     error = words,
                     failures,
@@ -441,9 +448,10 @@ impl Shared {
                     "the server still takes no points"
                 );
             }
-            News::Link(LinkNews::Up { failures, after }) => {
+            News::Link(wire, LinkNews::Up { failures, after }) => {
                 tracing::info!(
                     database,
+                    ?wire,
                     failures,
                     seconds = after.as_secs_f32(),
                     "the server takes points again"
@@ -538,5 +546,6 @@ fn terms_of(config: &Config) -> Terms {
         durability: spool.map_or(crate::values::fate::Durability::Process, |spool| spool.sync.durability()),
         backoff_min: config.http.backoff_min,
         backoff_max: config.http.backoff_max,
+        udp: config.udp.as_ref().map(|udp| UdpTerms { http_fallback: udp.http_fallback }),
     }
 }

@@ -20,12 +20,17 @@ const REMINDER: Duration = Duration::from_secs(60);
 /// A `Retry-After` beyond this is taken for a mistake: ten minutes are what the slowest quota window asks for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(600);
 
+/// With so many requests at once a server has recovered.
+const FULL_SPEED: usize = 64;
+
 /// The state of the way to the server.
 #[derive(Debug)]
 pub(crate) struct Link {
     down: Option<Down>,
     backoff: Backoff,
     failures_total: u64,
+    /// How many requests a server that has just come back is given at once.
+    recovering: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -51,13 +56,21 @@ pub(crate) enum LinkNews {
 
 impl Link {
     pub(crate) fn new(backoff_min: Duration, backoff_max: Duration) -> Self {
-        Self { down: None, backoff: Backoff::new(backoff_min, backoff_max, FACTOR), failures_total: 0 }
+        Self {
+            down: None,
+            backoff: Backoff::new(backoff_min, backoff_max, FACTOR),
+            failures_total: 0,
+            recovering: None,
+        }
     }
 
     /// Notes that the server took a batch.
     pub(crate) fn succeed(&mut self, now: Instant) -> Option<LinkNews> {
+        self.recovering =
+            self.recovering.map(|requests| requests * 2).filter(|requests| *requests < FULL_SPEED);
         let down = self.down.take()?;
         self.backoff.reset();
+        self.recovering = Some(2);
         Some(LinkNews::Up { failures: down.failures, after: now - down.since })
     }
 
@@ -104,6 +117,16 @@ impl Link {
         self.down.as_ref().map(|down| (down.kind, down.words.as_str()))
     }
 
+    /// How many requests may be under way at once. While the server is down one probes it; when it is back they become
+    /// more with every success, so that it is not buried under what has gathered.
+    pub(crate) const fn requests_max(&self) -> usize {
+        match self.recovering {
+            _ if self.is_down() => 1,
+            Some(requests) => requests,
+            None => usize::MAX,
+        }
+    }
+
     pub(crate) const fn is_down(&self) -> bool {
         self.down.is_some()
     }
@@ -119,6 +142,13 @@ impl Link {
             down.not_before = now;
         }
         self.backoff.reset();
+    }
+
+    /// Lets the next request be made at once, without taking back what the failures before it mean for the one after.
+    pub(crate) const fn probe_now(&mut self, now: Instant) {
+        if let Some(down) = &mut self.down {
+            down.not_before = now;
+        }
     }
 
     /// Takes another range of delays from the next failure on.
@@ -164,6 +194,21 @@ mod tests {
             link.fail(&trouble(TroubleKind::Unavailable, Some(Duration::from_secs(asked))), 0.5, now);
             assert_eq!(link.not_before(now).unwrap() - now, Duration::from_secs(waits));
         }
+    }
+
+    #[test]
+    fn a_server_that_is_back_is_given_more_with_every_success() {
+        let mut link = link();
+        let now = Instant::now();
+        assert_eq!(link.requests_max(), usize::MAX);
+        link.fail(&trouble(TroubleKind::Unavailable, None), 0.5, now);
+        assert_eq!(link.requests_max(), 1);
+        let mut allowed = Vec::new();
+        for _ in 0..6 {
+            link.succeed(now);
+            allowed.push(link.requests_max());
+        }
+        assert_eq!(allowed, [2, 4, 8, 16, 32, usize::MAX]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod backoff;
 pub(crate) mod codec;
+pub(crate) mod division;
 pub(crate) mod fates;
 pub(crate) mod heartbeat;
 pub(crate) mod link;

@@ -183,6 +183,16 @@ pub(crate) fn judge(_asked: Asked, answer: &Answer) -> Verdict {
     }
 }
 
+/// Whether it may be the data that made the server fail, though the answer says nothing about it: poison that panics a
+/// handler looks like a connection that breaks, or like any other error. A server that asks for patience (429, 503), a
+/// gateway that gave up (504) and a connection that was never made say enough.
+pub(crate) fn is_in_doubt(answer: &Answer) -> bool {
+    match answer {
+        Answer::Response(response) => matches!(response.status, 500..=502),
+        Answer::Failed(error) => error.kind != TransportErrorKind::Connect,
+    }
+}
+
 /// The server's words; its status, if it had none.
 fn words_of(response: &Response) -> String {
     if response.body.is_empty() { format!("status {}", response.status) } else { response.body.clone() }

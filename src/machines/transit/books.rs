@@ -38,7 +38,8 @@ impl Unsaved {
 
     /// Bytes of the bodies that wait to be put into quarantine.
     pub(super) fn quarantine_bytes(&self) -> u64 {
-        let kept = self.direct.iter().filter_map(|fate| fate.quarantine.as_ref());
+        let parts = self.settle.iter().flat_map(|(row, _)| &row.parts);
+        let kept = self.direct.iter().chain(parts).filter_map(|fate| fate.quarantine.as_ref());
         kept.map(|quarantined| quarantined.batch.body.len() as u64).sum()
     }
 
@@ -98,10 +99,11 @@ impl Books {
     /// only: what it evicted from its quarantine, and a transaction whose answer was lost.
     pub(super) fn resync(&mut self, on_disk: &Ledger) {
         let mut fates = on_disk.clone();
-        for record in &self.unsaved.direct {
+        let parts = self.unsaved.settle.iter().flat_map(|(row, _)| &row.parts);
+        for record in self.unsaved.direct.iter().chain(parts) {
             fates.settle(record.fate, Tally::new(record.seqs.points(), record.bytes));
         }
-        for (row, tally) in &self.unsaved.settle {
+        for (row, tally) in self.unsaved.settle.iter().filter(|(row, _)| row.parts.is_empty()) {
             fates.settle(row.fate, *tally);
         }
         self.total.take_fates_of(&fates);

@@ -3,16 +3,41 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::send::LoadPart;
 use crate::machines::codec;
+use crate::machines::division::{Division, Lines};
 use crate::machines::plan::RowId;
 use crate::machines::queue::Segment;
-use crate::values::batch::Batch;
+use crate::machines::verdict::Trouble;
+use crate::values::batch::{Batch, Destination};
 use crate::values::config::Compression;
 use crate::values::ledger::Tally;
 use crate::values::seq::SeqRange;
 
-/// Who works on a batch: the number of a sender.
-pub(crate) type Holder = usize;
+/// Who has a batch in hand: a sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Holder {
+    pub(crate) wire: Wire,
+    /// Its number among the senders of this wire.
+    pub(crate) number: usize,
+}
+
+/// What a sender sends by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wire {
+    Http,
+    Udp,
+}
+
+impl Holder {
+    pub(crate) const fn http(number: usize) -> Self {
+        Self { wire: Wire::Http, number }
+    }
+
+    pub(crate) const fn udp(number: usize) -> Self {
+        Self { wire: Wire::Udp, number }
+    }
+}
 
 /// A batch on its way, and how far it has come. It belongs to no actor; actors work on its key and on shared bytes.
 #[derive(Debug)]
@@ -36,6 +61,18 @@ pub(super) struct Held {
     pub(super) oldest: Option<Instant>,
     pub(super) attempts: u32,
     pub(super) panics: u32,
+    /// What the server answers to this batch again and again, if it may be the batch's own doing.
+    pub(super) fault: Option<Fault>,
+    /// The batch's points part ways.
+    pub(super) division: Option<Box<Division>>,
+}
+
+/// The same failure, seen again and again.
+#[derive(Debug)]
+pub(super) struct Fault {
+    pub(super) trouble: Trouble,
+    pub(super) since: Instant,
+    pub(super) times: u32,
 }
 
 /// What there is of a batch.
@@ -62,13 +99,39 @@ impl Held {
         }
     }
 
+    /// What of it is to be sent next, if it is divided.
+    pub(super) fn next_part(&self) -> Option<LoadPart> {
+        let division = self.division.as_ref()?;
+        let part = division.next()?;
+        Some(LoadPart { lines: Arc::clone(division.lines()), indexes: Arc::clone(&part.indexes) })
+    }
+
+    /// Bytes of the plain lines that are to be sent next.
+    pub(super) fn next_bytes(&self) -> u64 {
+        self.next_part().map_or(self.raw_len, |part| part.lines.bytes_of(&part.indexes))
+    }
+
+    /// Where it goes.
+    pub(super) fn destination(&self) -> Option<&Destination> {
+        match &self.content {
+            Content::Lines(segment) => Some(segment.destination()),
+            Content::Body(batch) => Some(&batch.destination),
+            Content::Nothing => None,
+        }
+    }
+
+    /// Whether somebody is sending it, or has sent some of it.
+    pub(super) const fn is_in_work(&self) -> bool {
+        self.leased.is_some() || self.division.is_some()
+    }
+
     pub(super) const fn is_volatile(&self) -> bool {
         self.row.is_none()
     }
 
     /// Whether nobody has it in hand or waits for it, so that its points may still be shed.
     pub(super) const fn is_free(&self) -> bool {
-        self.leased.is_none() && !self.saving && self.row.is_none() && !self.wanted
+        !self.is_in_work() && !self.saving && self.row.is_none() && !self.wanted
     }
 
     /// Whether its body has to be made: for the first time, its maker having died, or anew, for somebody who waits for
@@ -141,48 +204,16 @@ impl SealJob {
     }
 
     fn trim(&self, batch: &Batch) -> Result<Batch, codec::BodyError> {
-        let plain = codec::decode_body(batch.codec, batch.raw_len, &batch.body)?;
-        let skip = self.seqs.first - batch.seqs.first;
-        let start = nth_line_start(&plain, skip);
-        let lines = &plain[start..];
+        let all = Lines::of(batch)?;
+        let skip = u32::try_from(self.seqs.first - batch.seqs.first).unwrap_or(u32::MAX);
+        let lines = all.slice(skip, u32::MAX);
         let codec = codec::codec_for(self.compression, lines.len());
         Ok(Batch {
             seqs: self.seqs,
             raw_len: lines.len() as u64,
             codec,
-            body: codec::encode_body(codec, lines),
+            body: codec::encode_body(codec, &lines),
             ..batch.clone()
         })
-    }
-}
-
-/// Where the line after `skip` lines begins. Lines are normalised, so a newline ends one unless it stands inside the
-/// quotes of a string field, and quotes open nothing before the first unescaped space.
-fn nth_line_start(lines: &[u8], skip: u64) -> usize {
-    let (mut at, mut left) = (0, skip);
-    let (mut in_fields, mut in_string) = (false, false);
-    while left > 0 && at < lines.len() {
-        match lines[at] {
-            b'\\' => at += 1,
-            b'"' if in_fields => in_string = !in_string,
-            b' ' => in_fields = true,
-            b'\n' if !in_string => (left, in_fields) = (left - 1, false),
-            _ => {}
-        }
-        at += 1;
-    }
-    at.min(lines.len())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_counted_as_points_not_as_newlines() {
-        let lines = b"m\\ \"x v=\"a\nb\\\"\nc\" 1\nm v=2 2\nm v=\"\\\\\" 3\n";
-        let starts: Vec<_> = (0..=4).map(|skip| nth_line_start(lines, skip)).collect();
-        let second = lines.windows(5).position(|w| w == b"m v=2").unwrap();
-        assert_eq!(starts, [0, second, second + 8, lines.len(), lines.len()]);
     }
 }

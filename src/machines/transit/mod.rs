@@ -41,20 +41,23 @@ mod snapshot;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) use held::{Holder, SealJob};
+pub(crate) use held::{Holder, SealJob, Wire};
 pub(crate) use push::{PushRefusal, Pushed};
 pub(crate) use save::{Found, Opened, ReadRequest};
-pub(crate) use send::{Lease, Leased};
+pub(crate) use send::{Answered, Lease, Load};
 
 use self::books::Books;
 use self::held::Held;
 use self::save::Saving;
+use self::send::SizeLearnt;
 use super::link::{Link, LinkNews};
 use super::plan::Withheld;
 use super::queue::{SegmentLimits, SlidingQueue};
 use super::waiters::{Answers, Until, Waiters};
+use crate::values::batch::Destination;
 use crate::values::config::{Compression, WhenFull};
 use crate::values::fate::{Durability, Fate, QuarantineReason, Standing};
 use crate::values::ledger::{Backlog, Tally};
@@ -81,12 +84,20 @@ pub(crate) struct Terms {
     pub(crate) durability: Durability,
     pub(crate) backoff_min: Duration,
     pub(crate) backoff_max: Duration,
+    pub(crate) udp: Option<UdpTerms>,
+}
+
+/// What UDP carries and what it does not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UdpTerms {
+    /// Whether HTTP carries what UDP cannot.
+    pub(crate) http_fallback: bool,
 }
 
 /// Something that happened and should be said: to the log and to subscribers.
 #[derive(Clone, Debug)]
 pub(crate) enum News {
-    Link(LinkNews),
+    Link(Wire, LinkNews),
     Quarantined {
         seqs: SeqRange,
         reason: QuarantineReason,
@@ -126,6 +137,11 @@ pub(crate) struct Transit {
     stopped: bool,
     dismissed: bool,
     link: Link,
+    udp_link: Link,
+    /// What the UDP listener's database is.
+    home: Option<Arc<Destination>>,
+    /// How large a body may be, where the server has refused one for its size.
+    size: Option<SizeLearnt>,
     waiters: Waiters,
     news: Vec<News>,
     losing_told: bool,
@@ -167,6 +183,9 @@ impl Transit {
             stopped: false,
             dismissed: false,
             link: Link::new(terms.backoff_min, terms.backoff_max),
+            udp_link: Link::new(terms.backoff_min, terms.backoff_max),
+            home: None,
+            size: None,
             waiters: Waiters::default(),
             news: Vec::new(),
             losing_told: false,
@@ -177,8 +196,22 @@ impl Transit {
     /// Takes other bounds and times. What is already sealed keeps its form.
     pub(crate) fn set_terms(&mut self, terms: Terms, now: Instant) {
         self.terms = terms;
-        self.link.set_delays(terms.backoff_min, terms.backoff_max);
+        // The server may be another, with other bounds.
+        self.size = None;
+        for link in [&mut self.link, &mut self.udp_link] {
+            link.set_delays(terms.backoff_min, terms.backoff_max);
+            link.try_now(now);
+        }
+    }
+
+    /// Has the server asked at once: whatever was in the way is gone.
+    pub(crate) fn try_now(&mut self, now: Instant) {
         self.link.try_now(now);
+    }
+
+    /// Says to which database a UDP listener belongs.
+    pub(crate) fn set_home(&mut self, home: Arc<Destination>) {
+        self.home = Some(home);
     }
 
     /// Refuses every push from now on; `false` if it did so before.

@@ -109,9 +109,16 @@ pub(super) struct Saving {
 #[derive(Debug)]
 pub(super) struct Settled {
     pub(super) held: Held,
-    pub(super) fate: Fate,
-    pub(super) status: Option<u16>,
-    pub(super) words: Option<String>,
+    pub(super) end: End,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(super) enum End {
+    /// One fate for all its points.
+    Whole { fate: Fate, status: Option<u16>, words: Option<String> },
+    /// Different ones.
+    Parts(Vec<DirectFate>),
 }
 
 impl Transit {
@@ -373,7 +380,7 @@ impl Transit {
                 appends.extend(held.batch().cloned());
             }
         }
-        let leased = |held: &&Held| held.leased.is_some() && !held.is_volatile();
+        let leased = |held: &&Held| held.is_in_work() && !held.is_volatile();
         let (settle, settled_tallies) = settle.into_iter().unzip();
         let plan = CommitPlan {
             number: self.commit_number + 1,
@@ -400,8 +407,7 @@ impl Transit {
         self.waiters.stored(held.seqs, self.durable());
         // What is being sent stays, and so does all before it: rows beyond are newer than every row in the window.
         let rows = self.window.values().filter(|held| !held.is_volatile()).count();
-        let in_hand =
-            held.leased.is_some() || self.window.range(key..).any(|(_, later)| later.leased.is_some());
+        let in_hand = held.is_in_work() || self.window.range(key..).any(|(_, later)| later.is_in_work());
         // A row that was lost and is stored afresh is older than those beyond, and is not found behind them.
         let again = key <= self.read_to;
         let stays = again || self.beyond.batches == 0 && (rows < WINDOW_ROWS_MAX || in_hand);
@@ -419,35 +425,33 @@ impl Transit {
         }
     }
 
-    /// The fate of a batch that was being stored when it met it.
-    fn record_settled(&mut self, settled: Settled, row: Option<RowId>, now: Instant) {
-        let Settled { held, fate, status, words } = settled;
-        match row {
-            Some(row) => {
-                self.read_to = self.read_to.max(held.seqs.first);
-                let row =
-                    SettleRow { row, first_seq: held.seqs.first, fate, status, words, parts: Vec::new() };
-                let tally = held.tally();
-                self.books.unsaved.add_settled(row, tally, now);
+    /// Leaves a record of a batch that has met its fate: the end of its row, or, where it has none, what its points came
+    /// to.
+    pub(super) fn record_settled(&mut self, settled: Settled, row: Option<RowId>, now: Instant) {
+        let Settled { held, end } = settled;
+        let Some(row) = row else { return self.record_unstored(&held, end, now) };
+        self.read_to = self.read_to.max(held.seqs.first);
+        let settle = match end {
+            End::Whole { fate, status, words } => {
+                SettleRow { status, words, ..settle_row(row, held.seqs.first, fate) }
             }
-            None => self.record_unstored(&held, fate, status, words, now),
-        }
+            End::Parts(parts) => SettleRow { parts, ..settle_row(row, held.seqs.first, Fate::Delivered) },
+        };
+        self.books.unsaved.add_settled(settle, held.tally(), now);
     }
 
-    /// The fate of a batch that has no row.
-    pub(super) fn record_unstored(
-        &mut self,
-        held: &Held,
-        fate: Fate,
-        status: Option<u16>,
-        words: Option<String>,
-        now: Instant,
-    ) {
-        let quarantine = match fate {
-            Fate::Quarantined(_) => held.batch().cloned().map(|batch| Quarantined { batch, status, words }),
-            _ => None,
+    fn record_unstored(&mut self, held: &Held, end: End, now: Instant) {
+        let parts = match end {
+            End::Whole { fate, status, words } => {
+                let kept = matches!(fate, Fate::Quarantined(_)).then(|| held.batch().cloned()).flatten();
+                let quarantine = kept.map(|batch| Quarantined { batch, status, words });
+                vec![DirectFate { seqs: held.seqs, bytes: held.raw_len, fate, quarantine }]
+            }
+            End::Parts(parts) => parts,
         };
-        self.record_direct(DirectFate { seqs: held.seqs, bytes: held.raw_len, fate, quarantine }, now);
+        for part in parts {
+            self.record_direct(part, now);
+        }
     }
 
     /// Keeps a batch that meets its fate while it is being stored until it is known whether it was.
@@ -555,6 +559,8 @@ fn held_from(read: &ReadBatch, batch: Batch) -> Held {
         oldest: None,
         attempts: read.attempts,
         panics: read.panics,
+        fault: None,
+        division: None,
     }
 }
 

@@ -126,6 +126,8 @@ fn held_from(segment: Segment) -> Held {
         leased: None,
         attempts: 0,
         panics: 0,
+        fault: None,
+        division: None,
     }
 }
 

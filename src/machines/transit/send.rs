@@ -1,25 +1,39 @@
 //! From the window to the server: leases, answers, what is held and what is set aside.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::held::{Held, Holder};
-use super::save::Settled;
+use bytes::Bytes;
+
+use super::held::{Fault, Held, Holder, Wire};
+use super::save::{End, Settled};
 use super::seal::PANICS_MAX;
 use super::{News, Transit};
-use crate::machines::plan::{AttemptNote, SettleRow};
-use crate::machines::verdict::{Blame, Cause, Refusal, Trouble, Verdict};
-use crate::values::batch::Batch;
+use crate::machines::codec;
+use crate::machines::division::{Complaint, Division, Failed, Lines, is_same};
+use crate::machines::link::LinkNews;
+use crate::machines::plan::{AttemptNote, DirectFate};
+use crate::machines::verdict::{Blame, Refusal, Trouble};
+use crate::values::batch::{Batch, Codec};
 use crate::values::fate::{Fate, QuarantineReason};
 use crate::values::seq::SeqRange;
 
 /// Of memory's bound, the part that bodies on their way to quarantine may fill.
 const QUARANTINE_PART: u64 = 4;
 
+/// A failure becomes suspicious when it has been seen so often for one batch …
+const FAULTS_MIN: u32 = 3;
+
+/// … over so long a time: a server that restarts is back by then.
+const FAULTY_FOR: Duration = Duration::from_secs(10);
+
 /// What a sender is given when it asks for work.
 #[derive(Debug)]
 pub(crate) enum Lease {
-    /// A batch to send.
-    Batch(Leased),
+    /// Something to send.
+    Load(Load),
+    /// A batch larger than the server is known to take, to be [divided](Transit::divide) before it is sent.
+    Oversized { key: u64, batch: Batch },
     /// Nothing before this moment: the link is down.
     NotBefore(Instant),
     /// The first batch has to be made before: the batcher is to be told.
@@ -28,29 +42,111 @@ pub(crate) enum Lease {
     Nothing,
 }
 
-/// A batch in a sender's hand. The list keeps its own copy: a lease that is never answered loses nothing.
+/// A batch, or a part of one, in a sender's hand. The list keeps its own copy: a lease that is never answered loses
+/// nothing.
 #[derive(Clone, Debug)]
-pub(crate) struct Leased {
+pub(crate) struct Load {
     pub(crate) key: u64,
     pub(crate) batch: Batch,
+    /// Which lines of the batch; all of them unless it is divided.
+    pub(crate) part: Option<LoadPart>,
+}
+
+/// Some lines of a batch.
+#[derive(Clone, Debug)]
+pub(crate) struct LoadPart {
+    pub(crate) lines: Arc<Lines>,
+    pub(crate) indexes: Arc<[u32]>,
+}
+
+/// What a server that refuses large bodies takes, in bytes of plain lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SizeLearnt {
+    /// It took so many, at the most.
+    taken: u64,
+    /// It refused so many, at the least.
+    refused: u64,
+}
+
+impl SizeLearnt {
+    fn refused(before: Option<Self>, bytes: u64) -> Self {
+        let refused = before.map_or(bytes, |size| size.refused.min(bytes));
+        let taken = before.map_or(0, |size| size.taken);
+        // What was refused was larger when it was compressed.
+        Self { taken: if taken < refused { taken } else { 0 }, refused }
+    }
+
+    /// How many to try in one body.
+    const fn to_try(self) -> u64 {
+        if self.taken > 0 { self.taken } else { self.refused / 2 }
+    }
+}
+
+impl Load {
+    /// How many points are to be sent.
+    pub(crate) fn points(&self) -> u64 {
+        self.part.as_ref().map_or(self.batch.points(), |part| part.indexes.len() as u64)
+    }
+
+    /// What is to be sent, encoded as the batch is.
+    pub(crate) fn body(&self) -> (Codec, Bytes) {
+        let codec = self.batch.codec;
+        match &self.part {
+            None => (codec, self.batch.body.clone()),
+            Some(part) => {
+                let plain = part.lines.gather(&part.indexes);
+                let body = if codec == Codec::Identity { plain } else { codec::encode_body(codec, &plain) };
+                (codec, body)
+            }
+        }
+    }
+
+    /// The lines of the whole batch, and which of them are to be sent.
+    ///
+    /// # Errors
+    /// The body is not what the batch says it is.
+    pub(crate) fn lines(&self) -> Result<LoadPart, codec::BodyError> {
+        if let Some(part) = &self.part {
+            return Ok(part.clone());
+        }
+        let lines = Arc::new(Lines::of(&self.batch)?);
+        let indexes = lines.all().into();
+        Ok(LoadPart { lines, indexes })
+    }
+}
+
+/// What came of sending a load.
+#[derive(Clone, Debug)]
+pub(crate) enum Answered {
+    /// The server has the points.
+    Delivered,
+    /// The answer says nothing about the data. `in_doubt` if the data may have caused it all the same.
+    Hold { trouble: Trouble, in_doubt: bool },
+    /// The server refuses some or all of the points.
+    Refused { complaint: Complaint, lines: Arc<Lines> },
+    /// The server refuses the points, and they cannot be told apart.
+    RefusedWhole(Refusal),
 }
 
 impl Transit {
     /// The first batch that may be sent now, for the sender `holder`.
     pub(crate) fn lease(&mut self, holder: Holder, now: Instant) -> Lease {
-        if let Some(at) = self.link.not_before(now) {
+        let link = self.link(holder.wire);
+        if let Some(at) = link.not_before(now) {
             return Lease::NotBefore(at);
         }
         // What the server refuses has to be stored: while that fails, no more of it is asked for.
         if self.books.unsaved.quarantine_bytes() > self.terms.bytes_max / QUARANTINE_PART {
             return Lease::Nothing;
         }
-        // While the server is down one request probes it, not a storm.
-        let probing = self.link.is_down() && self.window.values().any(|held| held.leased.is_some());
-        if probing {
+        // While the server is down one request probes it, not a storm; when it is back, they become more one by one.
+        let in_hand = |held: &&Held| held.leased.is_some_and(|leased| leased.wire == holder.wire);
+        let in_flight = self.window.values().filter(in_hand).count();
+        if in_flight >= link.requests_max() {
             return Lease::Nothing;
         }
-        let Some(key) = self.first_sendable() else { return Lease::Nothing };
+        let Some(key) = self.first_sendable(holder.wire) else { return Lease::Nothing };
+        let size = self.size.filter(|_| holder.wire == Wire::Http);
         let Some(held) = self.window.get_mut(&key) else { return Lease::Nothing };
         let Some(batch) = held.batch().cloned() else {
             held.wanted = true;
@@ -58,31 +154,87 @@ impl Transit {
         };
         held.wanted = false;
         held.leased = Some(holder);
+        let part = held.next_part();
+        if part.is_none() && batch.points() > 1 && size.is_some_and(|size| batch.raw_len >= size.refused) {
+            return Lease::Oversized { key, batch };
+        }
         self.counters.requests += 1;
-        Lease::Batch(Leased { key, batch })
+        Lease::Load(Load { key, batch, part })
     }
 
-    /// Acts on the verdict on a leased batch. `random` is uniform in 0..1.
-    pub(crate) fn answered(&mut self, key: u64, verdict: Verdict, random: f64, now: Instant) {
-        match verdict {
-            Verdict::Delivered => {
-                self.settle(key, Fate::Delivered, None, None, now);
-                let news = self.link.succeed(now);
-                self.news.extend(news.map(News::Link));
+    /// Divides a batch that is larger than the server is known to take. `lines` are those of its body.
+    pub(crate) fn divide(&mut self, key: u64, lines: Option<Lines>) {
+        let Some(held) = self.window.get_mut(&key) else { return };
+        held.leased = None;
+        match (lines, self.size) {
+            (Some(lines), Some(size)) => {
+                held.division = Some(Box::new(Division::by_size(Arc::new(lines), size.to_try())));
             }
-            Verdict::Hold(trouble) => {
-                self.give_back(key, &trouble);
-                let news = self.link.fail(&trouble, random, now);
-                self.news.extend(news.map(News::Link));
+            // It cannot be divided: then it is sent as it is.
+            _ => self.size = None,
+        }
+    }
+
+    /// Acts on what came of a load. `random` is uniform in 0..1. Whether the server is to be asked if it is well: the
+    /// batch is [suspect](Self::suspect) if so.
+    pub(crate) fn answered(&mut self, key: u64, answered: Answered, random: f64, now: Instant) -> bool {
+        let mut wants_ping = false;
+        match answered {
+            Answered::Delivered => {
+                self.delivered(key, now);
+                self.succeed(Wire::Http, now);
             }
-            Verdict::Refused(refusal) => {
-                self.quarantine(key, QuarantineReason::Refused, refusal, now);
+            Answered::Hold { trouble, in_doubt } => {
+                wants_ping = self.hold(key, &trouble, in_doubt, random, now);
+            }
+            Answered::Refused { complaint, lines } => {
+                self.refused(key, complaint, lines, now);
                 // Whoever refuses data is there.
-                let news = self.link.succeed(now);
-                self.news.extend(news.map(News::Link));
+                self.succeed(Wire::Http, now);
+            }
+            Answered::RefusedWhole(refusal) => {
+                self.quarantine(key, QuarantineReason::Refused, refusal.status, &refusal.words, now);
+                self.succeed(Wire::Http, now);
             }
         }
         self.pass_marks();
+        wants_ping
+    }
+
+    /// The lines of a batch were sent by UDP, but for those of index `left`, which are too long for a datagram.
+    pub(crate) fn carried(&mut self, key: u64, left: Option<(Arc<Lines>, Vec<u32>)>, now: Instant) {
+        match left {
+            None => self.settle(key, Fate::Unconfirmed, None, None, now),
+            Some((lines, left)) => {
+                let can_send = self.terms.udp.is_some_and(|udp| udp.http_fallback);
+                if let Some(held) = self.window.get_mut(&key) {
+                    held.leased = None;
+                    held.division = Some(Box::new(Division::of_carried(lines, &left, can_send)));
+                }
+                self.finish_division(key, now);
+            }
+        }
+        self.succeed(Wire::Udp, now);
+        self.pass_marks();
+    }
+
+    /// A batch could not be sent by UDP: nobody listens there.
+    pub(crate) fn not_carried(&mut self, key: u64, trouble: &Trouble, random: f64, now: Instant) {
+        self.give_back(key, trouble);
+        let news = self.udp_link.fail(trouble, random, now);
+        self.tell_link(Wire::Udp, news);
+        self.pass_marks();
+    }
+
+    /// The server is well, and yet this batch fails again and again: it may be the batch.
+    pub(crate) fn suspect(&mut self, key: u64, lines: Arc<Lines>, now: Instant) {
+        let Some(held) = self.window.get_mut(&key).filter(|held| held.leased.is_none()) else { return };
+        let Some(fault) = held.fault.take() else { return };
+        match &mut held.division {
+            Some(division) => division.suspect(fault.trouble),
+            none => *none = Some(Box::new(Division::of_suspect(lines, fault.trouble))),
+        }
+        self.link.probe_now(now);
     }
 
     /// Takes back what a sender had in hand that is no more. A batch that was in work during two panics is set aside
@@ -101,12 +253,7 @@ impl Transit {
         }
         for key in set_aside {
             let words = format!("in work during {PANICS_MAX} panics");
-            self.quarantine(
-                key,
-                QuarantineReason::Panicked,
-                Refusal { status: 0, words, cause: Cause::Other, blame: Blame::Some },
-                now,
-            );
+            self.quarantine(key, QuarantineReason::Panicked, 0, &words, now);
         }
         self.pass_marks();
     }
@@ -116,23 +263,131 @@ impl Transit {
         self.window.values().filter(|held| held.leased.is_some()).count()
     }
 
+    fn delivered(&mut self, key: u64, now: Instant) {
+        let Some(held) = self.window.get_mut(&key) else { return };
+        if let Some(size) = &mut self.size {
+            size.taken = size.taken.max(held.next_bytes());
+        }
+        match &mut held.division {
+            None => self.settle(key, Fate::Delivered, None, None, now),
+            Some(division) => {
+                division.delivered();
+                held.leased = None;
+                self.finish_division(key, now);
+            }
+        }
+        // Whatever else fails, the server is well.
+        for (other, held) in &mut self.window {
+            if let Some(division) = held.division.as_mut().filter(|_| *other != key) {
+                division.witnessed();
+            }
+        }
+    }
+
+    fn refused(&mut self, key: u64, complaint: Complaint, lines: Arc<Lines>, now: Instant) {
+        let Some(held) = self.window.get_mut(&key) else { return };
+        held.leased = None;
+        held.fault = None;
+        if complaint.refusal.blame == Blame::Size {
+            self.size = Some(SizeLearnt::refused(self.size, held.next_bytes()));
+        }
+        match &mut held.division {
+            Some(division) => division.refused(complaint),
+            none => *none = Some(Box::new(Division::of_refused(lines, complaint))),
+        }
+        self.finish_division(key, now);
+    }
+
+    fn hold(&mut self, key: u64, trouble: &Trouble, in_doubt: bool, random: f64, now: Instant) -> bool {
+        if let Some(held) = self.window.get_mut(&key)
+            && let Some(division) = &mut held.division
+            && division.failed(trouble) == Failed::GoesOn
+        {
+            held.leased = None;
+            self.finish_division(key, now);
+            return false;
+        }
+        self.give_back(key, trouble);
+        let news = self.link.fail(trouble, random, now);
+        self.tell_link(Wire::Http, news);
+        self.note_fault(key, trouble, in_doubt, now)
+    }
+
+    /// Notes a failure that may be the data's doing; whether it has become suspicious.
+    fn note_fault(&mut self, key: u64, trouble: &Trouble, in_doubt: bool, now: Instant) -> bool {
+        let Some(held) = self.window.get_mut(&key) else { return false };
+        let seen = held.fault.take_if(|fault| in_doubt && is_same(&fault.trouble, trouble));
+        let (since, times) = seen.map_or((now, 0), |fault| (fault.since, fault.times));
+        held.fault = in_doubt.then(|| Fault { trouble: trouble.clone(), since, times: times + 1 });
+        let is_suspect = held.division.as_ref().is_some_and(|division| division.is_suspect_of(trouble));
+        in_doubt && !is_suspect && times + 1 >= FAULTS_MIN && now - since >= FAULTY_FOR
+    }
+
+    /// Records what became of the points of a divided batch, if all of them have their ending.
+    fn finish_division(&mut self, key: u64, now: Instant) {
+        let Some(held) = self.window.get(&key) else { return };
+        let (Some(division), Some(batch)) = (&held.division, held.batch()) else { return };
+        let Some(endings) = division.endings() else { return };
+        let parts = endings.parts(division.lines(), batch, |fate| self.as_kept(fate));
+        self.settle_parts(key, parts, now);
+    }
+
     /// The first batch nobody has in hand, unless an older one has to be waited for. It may not be made yet.
-    fn first_sendable(&self) -> Option<u64> {
+    fn first_sendable(&self, wire: Wire) -> Option<u64> {
         let evicting = self.may_be_evicting();
         let stored_first = self.terms.loss_window.is_some_and(|window| window.is_zero());
+        let mut without_witness = None;
         for (key, held) in &self.window {
             let rows_between = self.beyond.batches > 0 && *key > self.read_to;
             // A transaction may be dropping old rows to make room: they are not to be sent at the same time.
             let may_go = evicting && !held.is_volatile();
             let unsaved = stored_first && held.is_volatile();
             if rows_between || may_go || unsaved {
-                return None;
+                break;
             }
-            if held.leased.is_none() {
-                return Some(*key);
+            if held.leased.is_some() || !self.goes_by(held, wire) {
+                continue;
             }
+            // Nothing of it is taken. Whether that is the server's fault is for the next batch to show.
+            if held.division.as_ref().is_some_and(|division| division.wants_witness()) {
+                without_witness = without_witness.or(Some(*key));
+                continue;
+            }
+            return Some(*key);
         }
-        None
+        without_witness
+    }
+
+    /// Whether a batch may be sent by this wire.
+    fn goes_by(&self, held: &Held, wire: Wire) -> bool {
+        let Some(udp) = self.terms.udp else { return wire == Wire::Http };
+        // A listener belongs to one database.
+        let at_home = held.destination().is_some_and(|to| self.home.as_deref() == Some(to));
+        let by_udp = at_home && held.division.is_none();
+        match wire {
+            Wire::Udp => by_udp,
+            Wire::Http => !by_udp || udp.http_fallback && self.udp_link.is_down(),
+        }
+    }
+
+    fn succeed(&mut self, wire: Wire, now: Instant) {
+        let link = match wire {
+            Wire::Http => &mut self.link,
+            Wire::Udp => &mut self.udp_link,
+        };
+        let news = link.succeed(now);
+        self.tell_link(wire, news);
+    }
+
+    fn tell_link(&mut self, wire: Wire, news: Option<LinkNews>) {
+        self.news.extend(news.map(|news| News::Link(wire, news)));
+    }
+
+    const fn link(&self, wire: Wire) -> &crate::machines::link::Link {
+        match wire {
+            Wire::Http => &self.link,
+            Wire::Udp => &self.udp_link,
+        }
     }
 
     /// Gives a batch its fate and records it where it has to be recorded.
@@ -146,17 +401,35 @@ impl Transit {
     ) {
         let Some(held) = self.remove(key) else { return };
         self.note_fate(held.seqs, held.tally(), fate);
-        if held.saving {
-            self.settle_when_saved(key, Settled { held, fate, status, words });
-            return;
+        self.record(key, Settled { held, end: End::Whole { fate, status, words } }, now);
+    }
+
+    /// Gives the points of a batch their different fates.
+    fn settle_parts(&mut self, key: u64, parts: Vec<DirectFate>, now: Instant) {
+        if let [DirectFate { fate, quarantine: None, .. }] = parts[..] {
+            return self.settle(key, fate, None, None, now);
         }
-        match held.row {
-            Some(row) => {
-                let row =
-                    SettleRow { row, first_seq: held.seqs.first, fate, status, words, parts: Vec::new() };
-                self.books.unsaved.add_settled(row, held.tally(), now);
+        let Some(held) = self.remove(key) else { return };
+        for part in &parts {
+            self.note_fate(
+                part.seqs,
+                crate::values::ledger::Tally::new(part.seqs.points(), part.bytes),
+                part.fate,
+            );
+            if let (Fate::Quarantined(reason), Some(kept)) = (part.fate, &part.quarantine) {
+                let words = kept.words.as_deref().unwrap_or_default();
+                self.tell_quarantined(part.seqs, reason, kept.status, words);
             }
-            None => self.record_unstored(&held, fate, status, words, now),
+        }
+        self.record(key, Settled { held, end: End::Parts(parts) }, now);
+    }
+
+    fn record(&mut self, key: u64, settled: Settled, now: Instant) {
+        if settled.held.saving {
+            self.settle_when_saved(key, settled);
+        } else {
+            let row = settled.held.row;
+            self.record_settled(settled, row, now);
         }
     }
 
@@ -172,16 +445,23 @@ impl Transit {
 
     /// What being set aside means: without a spool there is no quarantine, and the points are given up.
     pub(super) const fn set_aside_fate(&self, reason: QuarantineReason) -> Fate {
-        if self.terms.loss_window.is_some() { Fate::Quarantined(reason) } else { Fate::Rejected }
+        self.as_kept(Fate::Quarantined(reason))
     }
 
-    fn quarantine(&mut self, key: u64, reason: QuarantineReason, refusal: Refusal, now: Instant) {
+    const fn as_kept(&self, fate: Fate) -> Fate {
+        match fate {
+            Fate::Quarantined(_) if self.terms.loss_window.is_none() => Fate::Rejected,
+            fate => fate,
+        }
+    }
+
+    fn quarantine(&mut self, key: u64, reason: QuarantineReason, status: u16, words: &str, now: Instant) {
         let Some(held) = self.window.get(&key) else { return };
-        let status = (refusal.status != 0).then_some(refusal.status);
+        let status = (status != 0).then_some(status);
         let seqs = held.seqs;
-        self.tell_quarantined(seqs, reason, status, &refusal.words);
+        self.tell_quarantined(seqs, reason, status, words);
         let fate = self.set_aside_fate(reason);
-        self.settle(key, fate, status, Some(refusal.words), now);
+        self.settle(key, fate, status, Some(words.to_owned()), now);
     }
 
     fn give_back(&mut self, key: u64, trouble: &Trouble) {

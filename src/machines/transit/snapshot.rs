@@ -48,6 +48,11 @@ impl Transit {
         self.oldest_volatile().is_none()
     }
 
+    /// Why points do not arrive, or not by the wire they are meant for.
+    fn trouble(&self) -> Option<(TroubleKind, &str)> {
+        self.link.trouble().or_else(|| self.udp_link.trouble())
+    }
+
     pub(crate) fn snapshot(&self, now: Instant) -> Snapshot {
         let stored = self.window.values().filter(|held| !held.is_volatile());
         let mut spooled = self.beyond;
@@ -61,8 +66,8 @@ impl Transit {
             spooled,
             volatile_age: self.volatile_age(now),
             in_flight: self.in_flight(),
-            trouble: self.link.trouble().map(|(kind, words)| (kind, words.to_owned())),
-            failures: self.link.failures_total(),
+            trouble: self.trouble().map(|(kind, words)| (kind, words.to_owned())),
+            failures: self.link.failures_total() + self.udp_link.failures_total(),
             withheld: self.withheld,
             stopped: self.stopped,
             counters: self.counters,

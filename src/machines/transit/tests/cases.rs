@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rig::{Disk, Full, line_of, refusal, terms, trouble};
 use super::world::{End, World};
-use crate::machines::transit::{Lease, Terms};
+use crate::machines::transit::{Holder, Lease, Terms};
 use crate::machines::verdict::Verdict;
 use crate::machines::waiters::Until;
 use crate::values::fate::{Fate, ShedReason};
@@ -254,7 +254,9 @@ fn one_request_at_a_time_probes_a_server_that_is_down() {
     seal_all(&mut world);
     assert!(world.lease(0) && world.lease(1));
     world.answer(1, trouble());
-    let Lease::NotBefore(at) = world.transit.lease(1, world.now) else { panic!("the link is down") };
+    let Lease::NotBefore(at) = world.transit.lease(Holder::http(1), world.now) else {
+        panic!("the link is down")
+    };
     world.now = at;
     assert!(!world.lease(1), "the first request is still under way");
     world.answer(0, Verdict::Delivered);

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::rig::{Disk, Full, refusal, terms, trouble};
+use super::rig::{Disk, Full, complaint, fault, refusal, terms, trouble};
 use super::world::{End, World};
 use crate::machines::transit::Terms;
-use crate::machines::verdict::Verdict;
+use crate::machines::verdict::{Cause, Verdict};
 use crate::machines::waiters::Until;
 use crate::values::config::{Compression, WhenFull};
 
@@ -21,7 +21,7 @@ enum Action {
     Read,
     Damage(usize),
     Lease(usize),
-    Answer(usize, Verdict),
+    Answer(usize, Reply),
     Die(usize, bool),
     Look,
     PassToNextDue,
@@ -33,9 +33,31 @@ enum Action {
     Crash,
 }
 
+/// What the server does.
+#[derive(Clone, Debug)]
+enum Reply {
+    /// It says this, whatever it was sent.
+    Says(Verdict),
+    /// It refuses what is bad.
+    Judges,
+    /// It fails with what is bad.
+    Chokes,
+    /// It fails, whatever it was sent, and it may be the data.
+    Fails,
+    /// It takes two points at a time.
+    Measures,
+}
+
 fn action() -> impl Strategy<Value = Action> {
     let end = prop_oneof![4 => Just(End::Answered), 1 => Just(End::AnswerLost), 1 => Just(End::Never)];
     let verdict = prop_oneof![4 => Just(Verdict::Delivered), 3 => Just(trouble()), 1 => Just(refusal())];
+    let reply = prop_oneof![
+        4 => verdict.prop_map(Reply::Says),
+        3 => Just(Reply::Judges),
+        1 => Just(Reply::Chokes),
+        1 => Just(Reply::Fails),
+        1 => Just(Reply::Measures),
+    ];
     let until = prop_oneof![Just(Until::Persisted), Just(Until::Settled)];
     prop_oneof![
         12 => (1..14_u64).prop_map(Action::Push),
@@ -46,7 +68,7 @@ fn action() -> impl Strategy<Value = Action> {
         4 => Just(Action::Read),
         1 => any::<usize>().prop_map(Action::Damage),
         8 => (0..4_usize).prop_map(Action::Lease),
-        8 => (0..4_usize, verdict).prop_map(|(holder, verdict)| Action::Answer(holder, verdict)),
+        8 => (0..4_usize, reply).prop_map(|(holder, reply)| Action::Answer(holder, reply)),
         2 => (0..4_usize, any::<bool>()).prop_map(|(holder, panicked)| Action::Die(holder, panicked)),
         4 => Just(Action::Look),
         4 => Just(Action::PassToNextDue),
@@ -94,7 +116,7 @@ fn act(world: &mut World, action: Action, has_spool: bool) {
         Action::Read => _ = world.read(),
         Action::Damage(nth) => _ = world.disk.damage(nth),
         Action::Lease(holder) => _ = world.lease(holder),
-        Action::Answer(holder, verdict) => _ = world.answer(holder, verdict),
+        Action::Answer(holder, reply) => _ = reply_with(world, holder, reply),
         Action::Die(holder, panicked) => world.die(holder, panicked),
         Action::Look => _ = world.look(),
         Action::PassToNextDue => _ = world.pass_to_next_due(),
@@ -115,9 +137,21 @@ fn act(world: &mut World, action: Action, has_spool: bool) {
     }
 }
 
+fn reply_with(world: &mut World, holder: usize, reply: Reply) -> bool {
+    let fault = fault();
+    match reply {
+        Reply::Says(verdict) => world.answer(holder, verdict),
+        Reply::Judges => world.judge(holder, &complaint(Cause::Malformed)),
+        Reply::Chokes => world.choke(holder, &fault),
+        Reply::Fails => world.fail_in_doubt(holder, &fault),
+        Reply::Measures => world.measure(holder, 2),
+    }
+}
+
 fn live(terms: Terms, disk: Disk, actions: Vec<Action>) {
     let has_spool = terms.loss_window.is_some();
     let mut world = World::new(terms, disk);
+    world.bad = |number| number % 7 == 3;
     for action in actions {
         act(&mut world, action, has_spool);
         world.check();

@@ -34,6 +34,7 @@ pub(super) fn terms() -> Terms {
         durability: Durability::Power,
         backoff_min: Duration::from_millis(100),
         backoff_max: Duration::from_secs(60),
+        udp: None,
     }
 }
 
@@ -67,6 +68,21 @@ pub(super) fn refusal() -> Verdict {
         cause: Cause::Other,
         blame: Blame::Some,
     })
+}
+
+/// The server says that there is something bad in what it was sent, and not what.
+pub(super) fn complaint(cause: Cause) -> Refusal {
+    Refusal { status: 400, words: "bad".into(), cause, blame: Blame::Some }
+}
+
+/// The server fails in a way that may be the data's doing.
+pub(super) fn fault() -> Trouble {
+    Trouble {
+        kind: TroubleKind::Unreachable,
+        status: None,
+        words: "connection reset".into(),
+        retry_after: None,
+    }
 }
 
 /// What happens when the spool has no room.
@@ -226,6 +242,21 @@ impl Disk {
             return false;
         }
         let row = self.rows.remove(&settle.first_seq).unwrap();
+        if !settle.parts.is_empty() {
+            let mut next = row.batch.seqs.first;
+            for part in &settle.parts {
+                assert_eq!(part.seqs.first, next, "parts follow each other");
+                next = part.seqs.last + 1;
+                self.give(part.seqs, Tally::new(part.seqs.points(), part.bytes), part.fate);
+                let kept = part.quarantine.as_ref().map(|kept| kept.batch.seqs);
+                assert_eq!(kept, matches!(part.fate, Fate::Quarantined(_)).then_some(part.seqs));
+                part.quarantine.iter().for_each(|kept| check_body(&kept.batch));
+            }
+            assert_eq!(next, row.batch.seqs.last + 1, "parts are the whole");
+            let bytes: u64 = settle.parts.iter().map(|part| part.bytes).sum();
+            assert_eq!(bytes, row.batch.raw_len);
+            return true;
+        }
         self.give(row.batch.seqs, Tally::new(row.batch.points(), row.batch.raw_len), settle.fate);
         true
     }

@@ -6,10 +6,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot::Receiver;
 
 use super::rig::{Disk, HERE, check_body, line_of};
+use crate::machines::division::{Complaint, Lines};
 use crate::machines::plan::CommitPlan;
 use crate::machines::queue::EncodedLine;
-use crate::machines::transit::{Holder, Lease, Leased, PushRefusal, ReadRequest, SealJob, Terms, Transit};
-use crate::machines::verdict::Verdict;
+use crate::machines::transit::held::Held;
+use crate::machines::transit::{
+    Answered, Holder, Lease, Load, PushRefusal, ReadRequest, SealJob, Terms, Transit,
+};
+use crate::machines::verdict::{Blame, Cause, Refusal, Trouble, Verdict};
 use crate::machines::waiters::Until;
 use crate::values::config::WhenFull;
 use crate::values::fate::{Fate, QuarantineReason, ShedReason, Standing};
@@ -43,7 +47,11 @@ pub(super) struct World {
     base: Ledger,
     pub(super) jobs: Vec<SealJob>,
     pub(super) trip: Option<(CommitPlan, Option<ReadRequest>)>,
-    pub(super) leases: BTreeMap<Holder, Leased>,
+    pub(super) leases: BTreeMap<usize, Load>,
+    /// What the server does not take.
+    pub(super) bad: fn(u64) -> bool,
+    /// Requests that were answered.
+    pub(super) requests: u64,
     receipts: Vec<(u64, Until, Receiver<Standing>)>,
     flushes: Vec<(u64, Receiver<()>)>,
     commits: Vec<(u64, Receiver<()>)>,
@@ -64,6 +72,8 @@ impl World {
             jobs: Vec::new(),
             trip: None,
             leases: BTreeMap::new(),
+            bad: |_| false,
+            requests: 0,
             receipts: Vec::new(),
             flushes: Vec::new(),
             commits: Vec::new(),
@@ -217,54 +227,129 @@ impl World {
     }
 
     /// A sender asks for work. Says whether that moved anything.
-    pub(super) fn lease(&mut self, holder: Holder) -> bool {
+    pub(super) fn lease(&mut self, holder: usize) -> bool {
         if self.leases.contains_key(&holder) {
             return false;
         }
-        let leased = match self.transit.lease(holder, self.now) {
-            Lease::Batch(leased) => leased,
+        let load = match self.transit.lease(Holder::http(holder), self.now) {
+            Lease::Load(load) => load,
+            Lease::Oversized { key, batch } => {
+                self.transit.divide(key, Some(Lines::of(&batch).unwrap()));
+                return true;
+            }
             // Now the batcher has something to do.
             Lease::Unmade => return true,
             Lease::NotBefore(_) | Lease::Nothing => return false,
         };
-        check_body(&leased.batch);
-        let seqs = leased.batch.seqs;
+        check_body(&load.batch);
+        let seqs = load.batch.seqs;
+        let asks_for_witness =
+            |held: &Held| held.division.as_ref().is_some_and(|division| division.wants_witness());
         let in_hand = |number: &&u64| {
             !self.damaged.contains(number)
                 && !self.leases.values().any(|other| other.batch.seqs.contains(**number))
         };
         let oldest = self.pending.iter().find(in_hand).copied();
-        assert_eq!(oldest, Some(seqs.first), "the oldest goes first");
+        let in_order = !self.transit.window.values().any(asks_for_witness);
+        assert!(!in_order || oldest == Some(seqs.first), "the oldest goes first: {oldest:?} before {seqs:?}");
         assert!((seqs.first..=seqs.last).all(|number| self.pending.contains(&number)), "{seqs:?}");
-        self.leases.insert(holder, leased);
+        self.leases.insert(holder, load);
         true
     }
 
-    pub(super) fn answer(&mut self, holder: Holder, verdict: Verdict) -> bool {
-        let Some(leased) = self.leases.remove(&holder) else { return false };
-        let fate = match verdict {
-            Verdict::Delivered => Some(Fate::Delivered),
-            Verdict::Refused(_) => Some(self.set_aside(QuarantineReason::Refused)),
-            Verdict::Hold(_) => None,
+    /// The numbers of the points in a load.
+    pub(super) fn sent(load: &Load) -> Vec<u64> {
+        let first = load.batch.seqs.first;
+        match &load.part {
+            Some(part) => part.indexes.iter().map(|index| first + u64::from(*index)).collect(),
+            None => (first..=load.batch.seqs.last).collect(),
+        }
+    }
+
+    /// The server answers as the verdict says, whatever it was sent.
+    pub(super) fn answer(&mut self, holder: usize, verdict: Verdict) -> bool {
+        let answered = match verdict {
+            Verdict::Delivered => Answered::Delivered,
+            Verdict::Refused(refusal) => Answered::RefusedWhole(refusal),
+            Verdict::Hold(trouble) => Answered::Hold { trouble, in_doubt: false },
         };
-        self.transit.answered(leased.key, verdict, 0.5, self.now);
-        let seqs = leased.batch.seqs;
-        for number in seqs.first..=seqs.last {
-            // It may have been dropped from the file meanwhile.
-            if let Some(fate) = fate.filter(|_| self.pending.contains(&number)) {
-                self.settle(number, fate);
+        self.bring_home(holder, |_| answered)
+    }
+
+    /// The server fails, and it may be the data.
+    pub(super) fn fail_in_doubt(&mut self, holder: usize, trouble: &Trouble) -> bool {
+        self.bring_home(holder, |_| Answered::Hold { trouble: trouble.clone(), in_doubt: true })
+    }
+
+    /// The server looks at what it was sent, and says no more than that there is something bad in it.
+    pub(super) fn judge(&mut self, holder: usize, refusal: &Refusal) -> bool {
+        let bad = self.bad;
+        self.bring_home(holder, |load| {
+            if Self::sent(load).into_iter().any(bad) { refuse(load, refusal) } else { Answered::Delivered }
+        })
+    }
+
+    /// The server takes no more points in one request than these.
+    pub(super) fn measure(&mut self, holder: usize, points_max: u64) -> bool {
+        let words = "Request Entity Too Large".into();
+        let refusal = Refusal { status: 413, words, cause: Cause::TooLarge, blame: Blame::Size };
+        self.bring_home(holder, |load| {
+            if load.points() > points_max { refuse(load, &refusal) } else { Answered::Delivered }
+        })
+    }
+
+    /// The server fails whenever it is sent something bad, and takes the rest.
+    pub(super) fn choke(&mut self, holder: usize, trouble: &Trouble) -> bool {
+        let bad = self.bad;
+        self.bring_home(holder, |load| {
+            if Self::sent(load).into_iter().any(bad) {
+                Answered::Hold { trouble: trouble.clone(), in_doubt: true }
+            } else {
+                Answered::Delivered
+            }
+        })
+    }
+
+    fn bring_home(&mut self, holder: usize, answer: impl FnOnce(&Load) -> Answered) -> bool {
+        let Some(load) = self.leases.remove(&holder) else { return false };
+        self.requests += 1;
+        let wants_ping = self.transit.answered(load.key, answer(&load), 0.5, self.now);
+        if wants_ping {
+            let lines = load.lines().unwrap().lines;
+            self.transit.suspect(load.key, lines, self.now);
+        }
+        let seqs = load.batch.seqs;
+        if !self.transit.window.contains_key(&load.key) {
+            for number in seqs.first..=seqs.last {
+                self.learn_fate(number);
             }
         }
         true
     }
 
+    /// A batch has ended: what became of a point of it. It may have been dropped from the file meanwhile.
+    fn learn_fate(&mut self, number: u64) {
+        let Some(Standing::Settled(fate)) = self.transit.standing(number) else {
+            panic!("{number} is nowhere");
+        };
+        let kept = matches!(fate, Fate::Quarantined(_)) && self.terms.loss_window.is_some();
+        let given_up = fate == Fate::Rejected && self.terms.loss_window.is_none();
+        if self.pending.contains(&number) {
+            assert!(
+                fate == Fate::Delivered || fate == Fate::Expired || kept || given_up,
+                "{number}: {fate:?}"
+            );
+            self.settle(number, fate);
+        }
+    }
+
     /// A sender dies, or is stopped.
-    pub(super) fn die(&mut self, holder: Holder, panicked: bool) {
-        let Some(leased) = self.leases.remove(&holder) else { return };
-        let panics = self.transit.window.get(&leased.key).map(|held| held.panics);
-        self.transit.release_all(holder, panicked, self.now);
+    pub(super) fn die(&mut self, holder: usize, panicked: bool) {
+        let Some(load) = self.leases.remove(&holder) else { return };
+        let panics = self.transit.window.get(&load.key).map(|held| held.panics);
+        self.transit.release_all(Holder::http(holder), panicked, self.now);
         if panics.is_some_and(|panics| panics + u32::from(panicked) >= 2) {
-            let seqs = leased.batch.seqs;
+            let seqs = load.batch.seqs;
             let fate = self.set_aside(QuarantineReason::Panicked);
             (seqs.first..=seqs.last).for_each(|number| self.settle(number, fate));
         }
@@ -341,14 +426,14 @@ impl World {
 
     /// The process dies, and begins again with what is on disk.
     pub(super) fn crash(&mut self) {
+        let bad = self.bad;
         self.disk.seq_next = self.transit.next_seq() + 7;
         let disk = self.disk.clone();
         let ledger = disk.ledger();
         let backlog = disk.backlog();
         assert_eq!(ledger.accepted().points, ledger.settled_points() + backlog.points, "on disk");
         let now = self.now;
-        *self = Self::new(self.terms, disk);
-        self.now = now;
+        *self = Self { now, bad, ..Self::new(self.terms, disk) };
     }
 
     /// What holds at every moment.
@@ -477,4 +562,10 @@ impl World {
             assert_eq!(self.disk.stored().count(), 0);
         }
     }
+}
+
+fn refuse(load: &Load, refusal: &Refusal) -> Answered {
+    let part = load.lines().unwrap();
+    let complaint = Complaint::new(&part.lines, &part.indexes, refusal.clone());
+    Answered::Refused { complaint, lines: part.lines }
 }
