@@ -16,7 +16,7 @@ use super::shared::{Shared, Wake, wall_ms};
 use crate::failpoint::failpoint;
 use crate::machines::transit::{Holder, Lease, Leased};
 use crate::machines::verdict::{Answer, Asked, judge};
-use crate::transport::{HttpV1, Transport};
+use crate::transport::{HttpWriter, Transport};
 use crate::values::batch::Batch;
 use crate::values::config::Config;
 
@@ -82,7 +82,7 @@ impl HttpSender {
         if let Some((_, way)) = self.way.as_ref().filter(fresh) {
             return Some(Rc::clone(way));
         }
-        match HttpV1::new(&config.http) {
+        match HttpWriter::new(&config.http) {
             Ok(way) => {
                 let way: Rc<dyn Transport> = Rc::new(way);
                 self.way = Some((config, Rc::clone(&way)));
