@@ -1,6 +1,9 @@
 //! The server that dies and comes back: a real influxd, or the receiver of this crate's tests.
 
 #[allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
+#[path = "../../tests/support/http.rs"]
+mod http;
+#[allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 #[path = "../../tests/support/influxd.rs"]
 mod influxd;
 #[allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]

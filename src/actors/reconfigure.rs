@@ -1,7 +1,7 @@
 //! Which settings may change while a database runs.
 
 use super::shared::Shared;
-use crate::transport::HttpV1;
+use crate::transport::HttpClient;
 use crate::values::config::{Config, ConfigError};
 
 /// Takes a new configuration at once.
@@ -14,7 +14,7 @@ pub(crate) fn apply(shared: &Shared, config: Config) -> Result<(), ConfigError> 
 /// Checks a new configuration, by itself and against the one it replaces.
 fn check_change(old: &Config, new: &Config) -> Result<(), ConfigError> {
     new.check()?;
-    HttpV1::check(&new.http)?;
+    HttpClient::check(&new.http)?;
     let fixed = |setting, same: bool| {
         let reason = "cannot change while the database runs";
         if same { Ok(()) } else { Err(ConfigError::new(setting, reason)) }

@@ -17,7 +17,7 @@ use crate::failpoint::failpoint;
 use crate::machines::division::{Complaint, Lines};
 use crate::machines::transit::{Answered, Holder, Lease, Load};
 use crate::machines::verdict::{Answer, Asked, Refusal, Trouble, Verdict, is_in_doubt, judge};
-use crate::transport::{HttpV1, Transport};
+use crate::transport::{HttpWriter, Transport};
 use crate::values::batch::Api;
 use crate::values::config::Config;
 use crate::values::trouble::TroubleKind;
@@ -128,7 +128,7 @@ impl HttpSender {
         if let Some((_, way)) = self.way.as_ref().filter(fresh) {
             return Some(Rc::clone(way));
         }
-        match HttpV1::new(&config.http) {
+        match HttpWriter::new(&config.http) {
             Ok(way) => {
                 let way: Rc<dyn Transport> = Rc::new(way);
                 self.way = Some((config, Rc::clone(&way)));

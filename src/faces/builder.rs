@@ -13,7 +13,7 @@ use crate::actors::arbiters;
 use crate::actors::database::{self, Database};
 use crate::actors::shared::Shared;
 use crate::spool::{Spool, SpoolError, SpoolOptions};
-use crate::transport::HttpV1;
+use crate::transport::HttpClient;
 use crate::values::config::{
     Auth, Compression, Config, ConfigError, MissingTimestamp, Secret, SpoolConfig, SyncMode, WhenFull,
 };
@@ -184,7 +184,7 @@ impl DatabaseBuilder {
     pub fn start(self) -> Result<DatabaseHandle, StartError> {
         let config = self.config;
         config.check()?;
-        HttpV1::check(&config.http)?;
+        HttpClient::check(&config.http)?;
         let encoder = Encoder::new(config.precision, &config.lines)?;
         let options = config.spool.as_ref().map(spool_options);
         let opened = options.as_ref().map(|options| Spool::open(options, SystemTime::now())).transpose()?;

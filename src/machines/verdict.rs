@@ -40,12 +40,20 @@ pub(crate) struct TransportError {
 /// The step at which a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TransportErrorKind {
-    /// No connection: refused, unreachable, no such name, TLS.
+    /// A file of ours, a secret or a certificate, cannot be read or used. Nothing was sent.
+    Local,
+    /// No connection: refused, unreachable, no such name.
     Connect,
+    /// One side does not trust the other, or they have no encryption in common.
+    Tls,
     /// No answer in time. The server may have kept the points all the same.
     Timeout,
-    /// The connection broke, or what came back was not HTTP.
+    /// The connection was closed before the answer was there.
     Broken,
+    /// The connection was reset: in mid-body perhaps, by a server that takes no more of it and whose answer is lost.
+    Reset,
+    /// What came back was not HTTP. InfluxDB 1.x copies control bytes of a bad line into a header.
+    Garbled,
 }
 
 /// What is to become of the batch.
@@ -200,7 +208,12 @@ fn words_of(response: &Response) -> String {
 
 fn trouble_of(error: &TransportError) -> Trouble {
     let kind = match error.kind {
-        TransportErrorKind::Connect | TransportErrorKind::Broken => TroubleKind::Unreachable,
+        TransportErrorKind::Local => TroubleKind::Misconfigured,
+        TransportErrorKind::Connect
+        | TransportErrorKind::Tls
+        | TransportErrorKind::Broken
+        | TransportErrorKind::Reset
+        | TransportErrorKind::Garbled => TroubleKind::Unreachable,
         TransportErrorKind::Timeout => TroubleKind::Timeout,
     };
     Trouble { kind, status: None, words: error.words.clone(), retry_after: None }

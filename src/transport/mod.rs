@@ -3,14 +3,27 @@
 //! A [`Transport`] takes a finished body to a server and brings back what was answered. It judges nothing and retries
 //! nothing: a verdict is a matter of `machines::verdict`, and when to try again one of `machines::link`.
 
-mod http;
+mod answer;
+mod client;
+mod credentials;
+mod endpoints;
+mod failure;
+mod file;
+mod request;
+mod secret;
+mod tls;
+mod write;
 
 use std::future::Future;
 use std::pin::Pin;
 
 use bytes::Bytes;
 
-pub(crate) use http::HttpV1;
+#[allow(unused_imports, reason = "what asks rather than writes uses it")]
+pub(crate) use client::{HttpClient, Reply};
+#[allow(unused_imports, reason = "what asks rather than writes uses it")]
+pub(crate) use request::Request;
+pub(crate) use write::HttpWriter;
 
 use crate::machines::verdict::Answer;
 use crate::values::batch::{Codec, Destination};

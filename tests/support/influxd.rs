@@ -1,13 +1,16 @@
 //! A real influxd 1.x of this test's own, on free ports and in a folder of its own.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::io;
+use std::net::{TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+pub use super::http::Answer;
+use super::http::{percent_encoded, request};
 
 /// Seen: ready after 0.03 to 0.15 s; the rest is for a machine busy with other tests.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -23,13 +26,6 @@ pub struct Influxd {
     process: Option<Child>,
 }
 
-/// An answer as it came: the status and the body.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub body: Vec<u8>,
-}
-
 impl Influxd {
     /// Whether there is an influxd on the path.
     pub fn is_installed() -> bool {
@@ -38,6 +34,11 @@ impl Influxd {
 
     /// Starts influxd, or prints `skipped: influxd not found` and answers `None`. With `CI=true` it must be there.
     pub fn start() -> Option<Self> {
+        Self::start_with("")
+    }
+
+    /// Starts it with these lines in the section `[http]` of its configuration: `max-body-size = 1000`.
+    pub fn start_with(http: &str) -> Option<Self> {
         let Some(program) = find_program("influxd") else {
             assert!(std::env::var("CI").as_deref() != Ok("true"), "influxd must be installed where CI=true");
             println!("skipped: influxd not found");
@@ -45,7 +46,7 @@ impl Influxd {
         };
         // Another process may take a port between our look and influxd's: then it exits, and others are tried.
         for _ in 0..5 {
-            let mut server = Self::configure();
+            let mut server = Self::configure(http);
             if server.launch(&program) {
                 return Some(server);
             }
@@ -84,14 +85,7 @@ impl Influxd {
 
     /// One HTTP request on a connection of its own.
     pub fn request(&self, method: &str, target: &str, body: &[u8]) -> io::Result<Answer> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.http_port))?;
-        write!(
-            stream,
-            "{method} {target} HTTP/1.1\r\nHost: influxd\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        )?;
-        stream.write_all(body)?;
-        read_answer(BufReader::new(stream))
+        request(self.http_port, method, target, "", body)
     }
 
     /// Ends the process at once, by SIGKILL. The data stays for [`Influxd::restart`].
@@ -114,7 +108,7 @@ impl Influxd {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    fn configure() -> Self {
+    fn configure(http: &str) -> Self {
         let folder = TempDir::new().expect("a temporary folder can be made");
         let [http_port, rpc_port] = free_tcp_ports();
         let udp_port =
@@ -123,7 +117,8 @@ impl Influxd {
             .replace("FOLDER", &folder.path().display().to_string())
             .replace("HTTP_PORT", &http_port.to_string())
             .replace("RPC_PORT", &rpc_port.to_string())
-            .replace("UDP_PORT", &udp_port.to_string());
+            .replace("UDP_PORT", &udp_port.to_string())
+            .replace("HTTP_SETTINGS", http);
         std::fs::write(folder.path().join("influxdb.conf"), config)
             .expect("the configuration can be written");
         Self { folder, http_port, udp_port, process: None }
@@ -177,6 +172,7 @@ bind-address = "127.0.0.1:RPC_PORT"
 [http]
   bind-address = "127.0.0.1:HTTP_PORT"
   log-enabled = false
+  HTTP_SETTINGS
 [[udp]]
   enabled = true
   bind-address = "127.0.0.1:UDP_PORT"
@@ -198,51 +194,5 @@ fn free_tcp_ports() -> [u16; 2] {
 }
 
 fn ping(port: u16) -> io::Result<u16> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    stream.write_all(b"GET /ping HTTP/1.1\r\nHost: influxd\r\nConnection: close\r\n\r\n")?;
-    read_answer(BufReader::new(stream)).map(|answer| answer.status)
-}
-
-fn read_answer(mut reader: impl BufRead) -> io::Result<Answer> {
-    let broken = || io::Error::from(io::ErrorKind::InvalidData);
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let status = line.split(' ').nth(1).and_then(|word| word.parse().ok()).ok_or_else(broken)?;
-    let mut is_chunked = false;
-    loop {
-        line.clear();
-        reader.read_line(&mut line)?;
-        is_chunked |= line.to_ascii_lowercase().starts_with("transfer-encoding: chunked");
-        if line.trim_end().is_empty() {
-            break;
-        }
-    }
-    let mut body = Vec::new();
-    if !is_chunked {
-        reader.read_to_end(&mut body)?;
-        return Ok(Answer { status, body });
-    }
-    loop {
-        line.clear();
-        reader.read_line(&mut line)?;
-        let length = u64::from_str_radix(line.trim_end(), 16).map_err(|_| broken())?;
-        if length == 0 {
-            return Ok(Answer { status, body });
-        }
-        reader.by_ref().take(length).read_to_end(&mut body)?;
-        line.clear();
-        reader.read_line(&mut line)?;
-    }
-}
-
-fn percent_encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect()
+    request(port, "GET", "/ping", "", b"").map(|answer| answer.status)
 }

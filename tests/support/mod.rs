@@ -2,9 +2,14 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 pub mod cases;
+pub mod http;
 pub mod influxd;
 pub mod ledger;
+pub mod nginx;
+pub mod process;
 #[cfg(feature = "cli")]
 pub mod program;
 pub mod proxy;
 pub mod receiver;
+pub mod scripted;
+pub mod vm;
