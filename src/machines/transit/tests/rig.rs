@@ -57,6 +57,7 @@ pub(super) fn trouble() -> Verdict {
         status: None,
         words: "refused".into(),
         retry_after: None,
+        may_be_data: true,
     })
 }
 
