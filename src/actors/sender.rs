@@ -16,7 +16,7 @@ use super::shared::{Shared, Wake, wall_ms};
 use crate::failpoint::failpoint;
 use crate::machines::division::{Complaint, Lines};
 use crate::machines::transit::{Answered, Holder, Lease, Load};
-use crate::machines::verdict::{Answer, Asked, Refusal, Trouble, Verdict, is_in_doubt, judge};
+use crate::machines::verdict::{Answer, Asked, Refusal, Trouble, Verdict, judge};
 use crate::transport::{HttpWriter, Transport};
 use crate::values::batch::Api;
 use crate::values::config::Config;
@@ -74,7 +74,7 @@ impl HttpSender {
             Verdict::Delivered => Answered::Delivered,
             Verdict::Hold(trouble) => {
                 self.create_missing(load, &trouble, ctx);
-                Answered::Hold { trouble, in_doubt: is_in_doubt(answer) }
+                Answered::Hold(trouble)
             }
             Verdict::Refused(refusal) => refused(load, refusal),
         };

@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     fn trouble(kind: TroubleKind, retry_after: Option<Duration>) -> Trouble {
-        Trouble { kind, status: None, words: "refused".into(), retry_after }
+        Trouble { kind, status: None, words: "refused".into(), retry_after, may_be_data: false }
     }
 
     fn link() -> Link {

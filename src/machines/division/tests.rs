@@ -246,7 +246,7 @@ mod suspects {
 
     fn fault() -> Trouble {
         let words = "connection closed before message completed".into();
-        Trouble { kind: TroubleKind::Unreachable, status: None, words, retry_after: None }
+        Trouble { kind: TroubleKind::Unreachable, status: None, words, retry_after: None, may_be_data: true }
     }
 
     /// Sends what is next to a server that breaks the connection over `poison`; whether the way was clear.

@@ -120,8 +120,8 @@ impl Load {
 pub(crate) enum Answered {
     /// The server has the points.
     Delivered,
-    /// The answer says nothing about the data. `in_doubt` if the data may have caused it all the same.
-    Hold { trouble: Trouble, in_doubt: bool },
+    /// The answer says nothing about the data.
+    Hold(Trouble),
     /// The server refuses some or all of the points.
     Refused { complaint: Complaint, lines: Arc<Lines> },
     /// The server refuses the points, and they cannot be told apart.
@@ -184,9 +184,7 @@ impl Transit {
                 self.delivered(key, now);
                 self.succeed(Wire::Http, now);
             }
-            Answered::Hold { trouble, in_doubt } => {
-                wants_ping = self.hold(key, &trouble, in_doubt, random, now);
-            }
+            Answered::Hold(trouble) => wants_ping = self.hold(key, &trouble, random, now),
             Answered::Refused { complaint, lines } => {
                 self.refused(key, complaint, lines, now);
                 // Whoever refuses data is there.
@@ -298,7 +296,7 @@ impl Transit {
         self.finish_division(key, now);
     }
 
-    fn hold(&mut self, key: u64, trouble: &Trouble, in_doubt: bool, random: f64, now: Instant) -> bool {
+    fn hold(&mut self, key: u64, trouble: &Trouble, random: f64, now: Instant) -> bool {
         if let Some(held) = self.window.get_mut(&key)
             && let Some(division) = &mut held.division
             && division.failed(trouble) == Failed::GoesOn
@@ -310,11 +308,12 @@ impl Transit {
         self.give_back(key, trouble);
         let news = self.link.fail(trouble, random, now);
         self.tell_link(Wire::Http, news);
-        self.note_fault(key, trouble, in_doubt, now)
+        self.note_fault(key, trouble, now)
     }
 
     /// Notes a failure that may be the data's doing; whether it has become suspicious.
-    fn note_fault(&mut self, key: u64, trouble: &Trouble, in_doubt: bool, now: Instant) -> bool {
+    fn note_fault(&mut self, key: u64, trouble: &Trouble, now: Instant) -> bool {
+        let in_doubt = trouble.may_be_data;
         let Some(held) = self.window.get_mut(&key) else { return false };
         let seen = held.fault.take_if(|fault| in_doubt && is_same(&fault.trouble, trouble));
         let (since, times) = seen.map_or((now, 0), |fault| (fault.since, fault.times));

@@ -32,7 +32,7 @@ pub(crate) mod line;
 mod name;
 mod plain;
 pub(crate) mod problem;
-mod raw;
+pub(crate) mod raw;
 pub(crate) mod rules;
 pub(crate) mod series;
 mod settings;

@@ -240,6 +240,7 @@ fn ten_minutes_of_401_hold_everything_and_lose_nothing() {
         status: Some(401),
         words: "authorization failed".into(),
         retry_after: None,
+        may_be_data: false,
     };
     let attempts = attempts(&mut world, &unauthorized, Duration::from_secs(600));
     assert!((10..60).contains(&attempts.len()), "{attempts:?}");
@@ -255,6 +256,7 @@ fn the_moments_of_the_attempts_follow_what_the_server_asks_for() {
         status: Some(429),
         words: "too many requests".into(),
         retry_after: retry_after.map(Duration::from_secs),
+        may_be_data: false,
     };
     let minute = Duration::from_secs(60);
     // The random number is always a half: 0.05 s, 0.2 s, 0.8 s, 3.2 s, 12.8 s, 30 s.

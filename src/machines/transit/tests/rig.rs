@@ -58,6 +58,7 @@ pub(super) fn trouble() -> Verdict {
         status: None,
         words: "refused".into(),
         retry_after: None,
+        may_be_data: false,
     })
 }
 
@@ -82,6 +83,7 @@ pub(super) fn fault() -> Trouble {
         status: None,
         words: "connection reset".into(),
         retry_after: None,
+        may_be_data: true,
     }
 }
 

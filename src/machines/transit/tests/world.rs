@@ -271,14 +271,14 @@ impl World {
         let answered = match verdict {
             Verdict::Delivered => Answered::Delivered,
             Verdict::Refused(refusal) => Answered::RefusedWhole(refusal),
-            Verdict::Hold(trouble) => Answered::Hold { trouble, in_doubt: false },
+            Verdict::Hold(trouble) => Answered::Hold(trouble),
         };
         self.bring_home(holder, |_| answered)
     }
 
     /// The server fails, and it may be the data.
     pub(super) fn fail_in_doubt(&mut self, holder: usize, trouble: &Trouble) -> bool {
-        self.bring_home(holder, |_| Answered::Hold { trouble: trouble.clone(), in_doubt: true })
+        self.bring_home(holder, |_| Answered::Hold(trouble.clone()))
     }
 
     /// The server looks at what it was sent, and says no more than that there is something bad in it.
@@ -303,7 +303,7 @@ impl World {
         let bad = self.bad;
         self.bring_home(holder, |load| {
             if Self::sent(load).into_iter().any(bad) {
-                Answered::Hold { trouble: trouble.clone(), in_doubt: true }
+                Answered::Hold(trouble.clone())
             } else {
                 Answered::Delivered
             }

@@ -1,7 +1,36 @@
 //! What one answer of a server means for one batch.
+//!
+//! One pure function, [`judge`], and one table, [`table::TABLE`], whose first row that fits decides. Each row is shown by
+//! recorded answers in `tests/fixtures/answers.jsonl`; a row without one fails the tests. The table is printed for users as the
+//! page `verdicts` of the crate's documentation.
+//!
+//! ```text
+//! answer ─► said: who speaks, which words, which lines ─► table: the first row that fits ─► verdict
+//! ```
+//!
+//! What the rows keep to:
+//!
+//! - Nothing but a 204 means delivered. A 200 may be a captive portal's.
+//! - Only what an InfluxDB says of the data counts against the data. A page of a load balancer, a 401, a full disk, a broken
+//!   connection say nothing of it: the batch is kept and sent again.
+//! - Phrases are looked for where servers put them, at the beginning, and not anywhere: what follows may quote a line, and a
+//!   line can hold any phrase.
+//! - Words of a [`Trouble`] are the same each time the trouble is the same, so that "the same answer again" can be seen:
+//!   dates, numbers of requests and ports are left out of them, and so are credentials.
+
+mod names;
+mod retry_after;
+mod said;
+mod table;
+#[cfg(test)]
+mod tests;
+mod torn;
+mod words;
 
 use std::time::Duration;
 
+use self::said::Said;
+use self::table::{Means, Points, Row};
 use crate::values::batch::Api;
 use crate::values::trouble::TroubleKind;
 
@@ -72,15 +101,20 @@ pub(crate) enum Verdict {
 pub(crate) struct Trouble {
     pub(crate) kind: TroubleKind,
     pub(crate) status: Option<u16>,
+    /// What a person should read. The same trouble has the same words each time.
     pub(crate) words: String,
+    /// How long the server asks to wait, as it asks: not clamped.
     pub(crate) retry_after: Option<Duration>,
+    /// Whether the batch itself may be to blame if the same comes again and again while the server takes others: true of
+    /// what breaks or hangs, never of answers that explain themselves (credentials, limits of rate, a full disk).
+    pub(crate) may_be_data: bool,
 }
 
 /// What the server said of data that it does not take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
-    /// The server's words, as it sent them.
+    /// The server's words as a person should read them: decoded, and at most 1 KiB.
     pub(crate) words: String,
     pub(crate) cause: Cause,
     pub(crate) blame: Blame,
@@ -139,82 +173,55 @@ pub(crate) struct Asked {
     pub(crate) wall_ms: i64,
 }
 
-/// Judges one answer of a v1 `/write`.
+/// Judges one answer to a write.
 ///
-/// | answer | verdict |
-/// |---|---|
-/// | 204 | delivered |
-/// | 400, 422 from InfluxDB; 413 | refused: the batch goes to quarantine with the server's words |
-/// | 400 `database is required` | hold, no such database |
-/// | 401, 403 | hold, unauthorized |
-/// | 404 from InfluxDB; 500 `retention policy not found` | hold, no such database |
-/// | 404 from elsewhere, 405, 3xx, any other 2xx or 4xx | hold, wrong endpoint |
-/// | 408, 425, 429, 5xx | hold, unavailable |
-/// | no response | hold, unreachable or timeout |
-///
-/// InfluxDB 1.x answers a write that it kept with 204 and an empty body and with nothing else, so a 200 (a captive
-/// portal, a health page) is no delivery.
-pub(crate) fn judge(_asked: Asked, answer: &Answer) -> Verdict {
-    let from_influxdb = matches!(answer, Answer::Response(response) if response.headers.iter().any(|(name, _)| name.starts_with("x-influxdb-")));
-    let response = match answer {
-        Answer::Response(response) => response,
-        Answer::Failed(error) => return Verdict::Hold(trouble_of(error)),
-    };
-    let hold = |kind| {
-        Verdict::Hold(Trouble {
-            kind,
-            status: Some(response.status),
-            words: words_of(response),
-            retry_after: response
-                .header("retry-after")
-                .and_then(|text| text.parse().ok())
-                .map(Duration::from_secs),
-        })
-    };
-    match response.status {
-        204 => Verdict::Delivered,
-        400 if response.body.contains("database is required") => hold(TroubleKind::NoSuchDatabase),
-        400 | 422 if !from_influxdb => hold(TroubleKind::WrongEndpoint),
-        400 | 413 | 422 => Verdict::Refused(Refusal {
-            status: response.status,
-            words: words_of(response),
-            cause: Cause::Other,
-            blame: Blame::Some,
-        }),
-        401 | 403 => hold(TroubleKind::Unauthorized),
-        404 if from_influxdb && !response.body.starts_with("404 page not found") => {
-            hold(TroubleKind::NoSuchDatabase)
-        }
-        500 if response.body.contains("retention policy not found") => hold(TroubleKind::NoSuchDatabase),
-        408 | 425 | 429 | 500.. => hold(TroubleKind::Unavailable),
-        _ => hold(TroubleKind::WrongEndpoint),
-    }
+/// The first row of [`table::TABLE`] that fits decides; the crate's page `verdicts` shows it.
+pub(crate) fn judge(asked: Asked, answer: &Answer) -> Verdict {
+    look_up(asked, answer).1
 }
 
-/// Whether it may be the data that made the server fail, though the answer says nothing about it: poison that panics a
-/// handler looks like a connection that breaks, or like any other error. A server that asks for patience (429, 503), a
-/// gateway that gave up (504) and a connection that was never made say enough.
-pub(crate) fn is_in_doubt(answer: &Answer) -> bool {
+/// The verdict, and the row it comes from.
+fn look_up(asked: Asked, answer: &Answer) -> (&'static Row, Verdict) {
     match answer {
-        Answer::Response(response) => matches!(response.status, 500..=502),
-        Answer::Failed(error) => error.kind != TransportErrorKind::Connect,
+        Answer::Failed(error) => {
+            let row = table::row_of_failure(error.kind);
+            (row, Verdict::Hold(trouble(row, None, words::steady(&error.words), None)))
+        }
+        Answer::Response(response) => {
+            let said = Said::read(response);
+            let row = table::row_of_response(asked.api, response.status, &said);
+            let verdict = match row.means {
+                Means::Delivered => Verdict::Delivered,
+                Means::Hold { .. } => {
+                    let wait = retry_after::read(response, asked.wall_ms);
+                    let words = said.steady_words(response.status);
+                    Verdict::Hold(trouble(row, Some(response.status), words, wait))
+                }
+                Means::Refused { cause, points } => {
+                    Verdict::Refused(refusal(asked, response.status, said, cause, points))
+                }
+            };
+            (row, verdict)
+        }
     }
 }
 
-/// The server's words; its status, if it had none.
-fn words_of(response: &Response) -> String {
-    if response.body.is_empty() { format!("status {}", response.status) } else { response.body.clone() }
+fn trouble(row: &Row, status: Option<u16>, words: String, retry_after: Option<Duration>) -> Trouble {
+    let (kind, may_be_data) = match row.means {
+        Means::Hold { kind, may_be_data } => (kind, may_be_data),
+        // No row of a failure means anything else.
+        Means::Delivered | Means::Refused { .. } => (TroubleKind::Unreachable, false),
+    };
+    Trouble { kind, status, words, retry_after, may_be_data }
 }
 
-fn trouble_of(error: &TransportError) -> Trouble {
-    let kind = match error.kind {
-        TransportErrorKind::Local => TroubleKind::Misconfigured,
-        TransportErrorKind::Connect
-        | TransportErrorKind::Tls
-        | TransportErrorKind::Broken
-        | TransportErrorKind::Reset
-        | TransportErrorKind::Garbled => TroubleKind::Unreachable,
-        TransportErrorKind::Timeout => TroubleKind::Timeout,
+fn refusal(asked: Asked, status: u16, said: Said, cause: Cause, points: Points) -> Refusal {
+    let words = said.plain_words(status);
+    let (cause, blame) = match points {
+        Points::Named => (said.common_cause(), Blame::Named(said.lines)),
+        Points::Counted if said.dropped() == Some(asked.points) => (cause, Blame::All),
+        Points::Counted | Points::Some => (cause, Blame::Some),
+        Points::TooMany => (cause, Blame::Size),
     };
-    Trouble { kind, status: None, words: error.words.clone(), retry_after: None }
+    Refusal { status, words, cause, blame }
 }
