@@ -48,7 +48,9 @@ pub(crate) struct SettleRow {
     pub(crate) status: Option<u16>,
     /// The server's words.
     pub(crate) words: Option<String>,
-    /// A batch whose points met different fates: all of them, each in one part. Empty otherwise.
+    /// A batch whose points met different fates: each of its numbers in one part, all its bytes together, and with what
+    /// is quarantined its body. Parts that are not exactly the batch are not believed: it is kept whole in quarantine.
+    /// Empty for one fate, and not looked at with [`Fate::Damaged`].
     pub(crate) parts: Vec<DirectFate>,
 }
 

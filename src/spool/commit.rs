@@ -10,10 +10,12 @@ use super::error::{During, SpoolError, SpoolErrorKind};
 use super::fates;
 use super::open::{Spool, pause_end};
 use super::options::SpoolOptions;
-use super::quarantine;
+use super::origin::{self, Origin};
+use super::quarantine::{self, Why};
 use super::room;
 use super::row::{StoredBatch, count, int};
 use super::schema::PAGE_BYTES;
+use super::split;
 use super::state::State;
 use crate::failpoint::failpoint;
 use crate::machines::plan::{
@@ -171,22 +173,59 @@ impl<'a> Work<'a> {
     }
 
     fn settle_row(&mut self, row: &SettleRow) -> rusqlite::Result<bool> {
-        let Some((seqs, tally)) = self.measure(row.row, row.first_seq)? else { return Ok(false) };
-        if let Fate::Quarantined(_) = row.fate {
-            quarantine::move_row(self.conn, &mut self.state, row, self.now_ms)?;
+        let Some(held) = self.measure(row.row, row.first_seq)? else { return Ok(false) };
+        if row.parts.is_empty() {
+            return self.settle_whole(row, &held, row.fate, row.words.as_deref());
+        }
+        match split::in_order(&row.parts, held.seqs, held.tally) {
+            Some(parts) => self.settle_parts(row.row, &held, &parts),
+            None => {
+                tracing::error!(
+                    row = row.row.0,
+                    first = held.seqs.first,
+                    last = held.seqs.last,
+                    "a batch was to be settled in parts that are not exactly it: it is kept whole in quarantine"
+                );
+                self.settle_whole(row, &held, split::WRONG, Some(split::WRONG_WORDS))
+            }
+        }
+    }
+
+    fn settle_whole(
+        &mut self,
+        row: &SettleRow,
+        held: &Held,
+        fate: Fate,
+        words: Option<&str>,
+    ) -> rusqlite::Result<bool> {
+        if let Fate::Quarantined(_) = fate {
+            let why = Why { fate, status: row.status, words, replays: held.replays };
+            quarantine::move_row(self.conn, &mut self.state, row.row, why, self.now_ms)?;
         }
         if !self.delete(row.row)? {
             return Ok(false);
         }
-        self.state.backlog.remove(tally);
-        self.state.ledger.settle(row.fate, tally);
-        fates::record(self.conn, seqs, row.fate)?;
+        self.state.backlog.remove(held.tally);
+        self.state.ledger.settle(fate, held.tally);
+        fates::record(self.conn, held.seqs, fate)?;
+        Ok(true)
+    }
+
+    fn settle_parts(&mut self, row: RowId, held: &Held, parts: &[&DirectFate]) -> rusqlite::Result<bool> {
+        // Before its parts are kept, so that they get its pages.
+        if !self.delete(row)? {
+            return Ok(false);
+        }
+        self.state.backlog.remove(held.tally);
+        for part in parts {
+            self.settle_direct(part, Origin::Split { parent: row }, held.replays)?;
+        }
         Ok(true)
     }
 
     /// What a damaged row held is what the other rows leave of the backlog: its own columns may say anything.
     fn settle_damaged(&mut self, row: &SettleRow) -> rusqlite::Result<bool> {
-        let Some((seqs, _)) = self.measure(row.row, row.first_seq)? else { return Ok(false) };
+        let Some(Held { seqs, .. }) = self.measure(row.row, row.first_seq)? else { return Ok(false) };
         if !self.delete(row.row)? {
             return Ok(false);
         }
@@ -204,14 +243,18 @@ impl<'a> Work<'a> {
     }
 
     fn record_direct(&mut self, direct: &DirectFate) -> rusqlite::Result<()> {
-        let tally = Tally::new(direct.seqs.points(), direct.bytes);
-        self.state.ledger.accept(tally);
-        self.state.ledger.settle(direct.fate, tally);
+        self.state.ledger.accept(Tally::new(direct.seqs.points(), direct.bytes));
+        self.settle_direct(direct, Origin::Live, 0)
+    }
+
+    /// The fate of points that are in `accepted` already.
+    fn settle_direct(&mut self, direct: &DirectFate, origin: Origin, replays: u64) -> rusqlite::Result<()> {
+        self.state.ledger.settle(direct.fate, Tally::new(direct.seqs.points(), direct.bytes));
         fates::record(self.conn, direct.seqs, direct.fate)?;
         match &direct.quarantine {
             Some(Quarantined { batch, status, words }) => {
-                let stored = StoredBatch::new(batch, &room::destination_json(batch));
-                let why = quarantine::Why { fate: direct.fate, status: *status, words: words.as_deref() };
+                let stored = StoredBatch::new(batch, &room::destination_json(batch), origin);
+                let why = Why { fate: direct.fate, status: *status, words: words.as_deref(), replays };
                 quarantine::insert(self.conn, &mut self.state, &stored, why, self.now_ms)
             }
             None => Ok(()),
@@ -257,7 +300,7 @@ impl<'a> Work<'a> {
         let oldest_new = plan.appends.first().map_or(u64::MAX, |batch| batch.seqs.first);
         for batch in plan.appends.iter().take(appends_max) {
             let dest = room::destination_json(batch);
-            let stored = StoredBatch::new(batch, &dest);
+            let stored = StoredBatch::new(batch, &dest, Origin::Live);
             if !self.make_room(&stored, oldest_new)? && !plan.closing {
                 return Ok((appended, Some(Withheld::SpoolFull)));
             }
@@ -322,12 +365,17 @@ impl<'a> Work<'a> {
     }
 
     /// Without the body: `DELETE … RETURNING` would read all of it.
-    fn measure(&self, row: RowId, first_seq: u64) -> rusqlite::Result<Option<(SeqRange, Tally)>> {
+    fn measure(&self, row: RowId, first_seq: u64) -> rusqlite::Result<Option<Held>> {
         self.conn
-            .prepare_cached("SELECT last_seq, points, raw_len FROM batch WHERE id = ?1 AND first_seq = ?2")?
+            .prepare_cached(
+                "SELECT last_seq, points, raw_len, origin FROM batch WHERE id = ?1 AND first_seq = ?2",
+            )?
             .query_row(params![row.0, int(first_seq)], |found| {
-                let seqs = SeqRange { first: first_seq, last: count(found.get(0)?) };
-                Ok((seqs, Tally::new(count(found.get(1)?), count(found.get(2)?))))
+                Ok(Held {
+                    seqs: SeqRange { first: first_seq, last: count(found.get(0)?) },
+                    tally: Tally::new(count(found.get(1)?), count(found.get(2)?)),
+                    replays: origin::replays(found.get_ref(3)?.as_str()?),
+                })
             })
             .optional()
     }
@@ -337,4 +385,12 @@ impl<'a> Work<'a> {
         let deleted = self.conn.prepare_cached("DELETE FROM batch WHERE id = ?1")?.execute([row.0])?;
         Ok(deleted == 1)
     }
+}
+
+/// What a row of the backlog says it holds.
+struct Held {
+    seqs: SeqRange,
+    tally: Tally,
+    /// How often it was taken back from quarantine.
+    replays: u64,
 }

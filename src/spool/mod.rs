@@ -54,6 +54,7 @@ mod lock;
 mod maintain;
 mod open;
 mod options;
+mod origin;
 mod pages;
 mod paths;
 mod quarantine;
@@ -63,6 +64,7 @@ mod row;
 mod salvage;
 mod schema;
 mod set_aside;
+mod split;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -3,9 +3,9 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fates;
-use super::row::{StoredBatch, count};
+use super::row::{StoredBatch, count, int};
 use super::state::{QuarantineSize, State};
-use crate::machines::plan::{Evicted, RowId, SettleRow};
+use crate::machines::plan::{Evicted, RowId};
 use crate::values::fate::Fate;
 use crate::values::ledger::Tally;
 use crate::values::seq::SeqRange;
@@ -16,25 +16,28 @@ pub(super) struct Why<'a> {
     pub(super) fate: Fate,
     pub(super) status: Option<u16>,
     pub(super) words: Option<&'a str>,
+    /// How often it was taken back before.
+    pub(super) replays: u64,
 }
 
 /// Copies a stored batch, body and checksum included. The caller deletes it from the backlog.
 pub(super) fn move_row(
     conn: &Connection,
     state: &mut State,
-    row: &SettleRow,
+    row: RowId,
+    why: Why<'_>,
     now_ms: i64,
 ) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "INSERT INTO quarantine (first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, \
          origin, parent, checksum, reason, status, words, since_ms, replays, body) \
          SELECT first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, origin, parent, \
-         checksum, ?2, ?3, ?4, ?5, 0, body FROM batch WHERE id = ?1",
+         checksum, ?2, ?3, ?4, ?5, ?6, body FROM batch WHERE id = ?1",
     )?
-    .execute(params![row.row.0, row.fate.key(), row.status, row.words, now_ms])?;
+    .execute(params![row.0, why.fate.key(), why.status, why.words, now_ms, int(why.replays)])?;
     let bytes: i64 = conn
         .prepare_cached("SELECT length(body) FROM batch WHERE id = ?1")?
-        .query_row([row.row.0], |found| found.get(0))?;
+        .query_row([row.0], |found| found.get(0))?;
     state.quarantine.batches += 1;
     state.quarantine.bytes += count(bytes);
     Ok(())
@@ -51,7 +54,7 @@ pub(super) fn insert(
     conn.prepare_cached(
         "INSERT INTO quarantine (first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, \
          origin, parent, checksum, reason, status, words, since_ms, replays, body) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, 0, ?17)",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
     )?
     .execute(params![
         stored.first_seq,
@@ -70,6 +73,7 @@ pub(super) fn insert(
         why.status,
         why.words,
         now_ms,
+        int(why.replays),
         &stored.body[..],
     ])?;
     state.quarantine.batches += 1;

@@ -4,6 +4,7 @@ mod damage;
 mod disk;
 mod life;
 mod look;
+mod parts;
 mod plans;
 
 use std::path::{Path, PathBuf};
