@@ -6,6 +6,7 @@ mod life;
 mod look;
 mod parts;
 mod plans;
+mod replays;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
