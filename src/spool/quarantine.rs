@@ -10,8 +10,9 @@ use crate::values::fate::{Fate, QuarantineReason};
 use crate::values::ledger::{Ledger, Tally};
 use crate::values::seq::SeqRange;
 
-/// What a batch takes up beside its body: its columns, its destination, some words of the server (measured: 370 bytes
-/// of a line of 60). Most are single lines, which without it would fill ten times the space they are allowed.
+/// What a batch takes up beside its body: its columns, its destination, some words of the server (measured: 290 bytes
+/// with a hundred of words). Most batches here are single lines, which else would fill several times the space they are
+/// allowed.
 pub(super) const ROW_BYTES: u64 = 512;
 
 /// What is kept of the server's words. They name a line and say what is wrong with it; a page of HTML beside each of
