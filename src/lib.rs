@@ -20,7 +20,7 @@
 //! | counters and health | [`Stats`], [`Ledger`], [`Health`], [`Events`], `web` with the feature of that name |
 //! | the end | [`DatabaseHandle::flush`], [`DatabaseHandle::stop`], [`StopReport`] |
 //! | messages instead of methods | [`Database`] as an actor: [`Push`], [`Flush`], … |
-//! | a spool's file | [`inspect`], [`export`], [`SpoolError`] |
+//! | a spool's file | [`inspect`], [`export`], [`replay`], [`SpoolError`] |
 //! | actors of your own | [`PriorityContext`], [`Supervisor`], [`ChildSpec`] |
 //!
 //! The [README](https://docs.rs/crate/influx-spool) tells what is promised and how a point travels.
@@ -66,8 +66,8 @@ pub use machines::restart::RestartIntensity;
 #[doc(hidden)]
 pub use spool::SpoolBench;
 pub use spool::{
-    DestinationBacklog, Export, Exported, Inspection, QuarantineSize, QuarantinedBatch, SalvageReport,
-    SpoolError, SpoolErrorKind, export, inspect,
+    DestinationBacklog, Export, Exported, Inspection, QuarantineSize, QuarantinedBatch, ReasonQuarantine,
+    ReplayReport, SalvageReport, SpoolError, SpoolErrorKind, export, inspect, replay,
 };
 pub use values::batch::{Api, Codec, Consistency, Destination, TimeSpan};
 pub use values::config::{

@@ -48,11 +48,14 @@ pub(crate) struct SettleRow {
     pub(crate) status: Option<u16>,
     /// The server's words.
     pub(crate) words: Option<String>,
-    /// A batch whose points met different fates: all of them, each in one part. Empty otherwise.
+    /// A batch whose points met different fates: each of its numbers in one part, all its bytes together, and with what
+    /// is quarantined its body. Parts that are not exactly the batch are not believed: it is kept whole in quarantine.
+    /// Empty for one fate, and not looked at with [`Fate::Damaged`].
     pub(crate) parts: Vec<DirectFate>,
 }
 
-/// Which batches of the quarantine become part of the backlog again, the oldest first.
+/// Which batches of the quarantine become part of the backlog again, the oldest first. None is taken where there is no room
+/// for it, and nothing else has to go for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Replay {
     /// Those that are there for this reason; all if none is given.
@@ -65,13 +68,19 @@ pub(crate) struct Replay {
 }
 
 /// What a replay took back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Replayed {
     pub(crate) backlog: Backlog,
     /// The lowest number among them.
     pub(crate) first_seq: u64,
+    /// The numbers of each batch: their fates are forgotten, they have none any more.
+    pub(crate) seqs: Vec<SeqRange>,
+    /// What could not be read back: now `damaged`.
+    pub(crate) damaged: Tally,
     /// Whether there are more.
     pub(crate) more: bool,
+    /// Why no more were taken, where that was neither their number nor their size: asking again at once would be in vain.
+    pub(crate) withheld: Option<Withheld>,
 }
 
 /// The fate of points that were only in memory: they enter `accepted` and the fate at once.

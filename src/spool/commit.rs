@@ -3,26 +3,30 @@
 use std::collections::BTreeSet;
 use std::time::{Instant, SystemTime};
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 
+use super::backlog::{self, Held};
 use super::clock;
 use super::error::{During, SpoolError, SpoolErrorKind};
 use super::fates;
 use super::open::{Spool, pause_end};
 use super::options::SpoolOptions;
-use super::quarantine;
+use super::origin::Origin;
+use super::quarantine::{self, Why};
+use super::replay;
 use super::room;
-use super::row::{StoredBatch, count, int};
+use super::row::{StoredBatch, int};
 use super::schema::PAGE_BYTES;
+use super::split;
 use super::state::State;
 use crate::failpoint::failpoint;
 use crate::machines::plan::{
-    AttemptNote, CommitPlan, Committed, DirectFate, Evicted, Quarantined, RowId, SettleRow, Withheld,
+    AttemptNote, CommitPlan, Committed, DirectFate, Evicted, Quarantined, Replayed, RowId, SettleRow,
+    Withheld,
 };
 use crate::values::config::SpoolFull;
 use crate::values::fate::{Fate, ShedReason};
 use crate::values::ledger::Tally;
-use crate::values::seq::SeqRange;
 
 /// How many commits may pass between two looks at the number of fate ranges; each adds a few at most.
 const FATES_PRUNED_EVERY: u64 = 256;
@@ -47,12 +51,12 @@ impl Spool {
         let now_ms = clock::unix_ms(now);
         let stepped = self.clock.stepped(now_ms, Instant::now());
         let room = if plan.closing { u64::MAX } else { room::disk_room(&self.paths, &self.options) };
-        let fitting = room::fitting(&plan.appends, room);
-        match self.transact(plan, fitting, now_ms, stepped, &during) {
+        let bodies = Bodies::fitting(plan, room);
+        match self.transact(plan, bodies, now_ms, stepped, &during) {
             // An acknowledgement needs less room than a body: what was delivered must not be sent again and again
             // because the disk is full.
-            Err(error) if error.kind() == SpoolErrorKind::DiskFull && fitting > 0 => {
-                self.transact(plan, 0, now_ms, stepped, &during)
+            Err(error) if error.kind() == SpoolErrorKind::DiskFull && bodies != Bodies::NONE => {
+                self.transact(plan, Bodies::NONE, now_ms, stepped, &during)
             }
             other => other,
         }
@@ -62,7 +66,7 @@ impl Spool {
     fn transact(
         &mut self,
         plan: &CommitPlan,
-        appends_max: usize,
+        bodies: Bodies,
         now_ms: i64,
         stepped: bool,
         during: &str,
@@ -75,7 +79,7 @@ impl Spool {
             );
             work.state.expiry_after_ms = pause_end(&self.options, now_ms);
         }
-        let committed = work.run(plan, appends_max).during(during)?;
+        let committed = work.run(plan, bodies).during(during)?;
         let state = work.state;
         state.store(&tx, Some(&self.state)).during(during)?;
         failpoint!("spool::in_transaction");
@@ -94,6 +98,27 @@ impl Spool {
             }
             _ => {}
         }
+    }
+}
+
+/// How much of what takes room may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bodies {
+    /// So many of the appends.
+    appends_max: usize,
+    /// Bytes of bodies that may be written again to take them back from quarantine.
+    replay_bytes_max: u64,
+}
+
+impl Bodies {
+    const NONE: Self = Self { appends_max: 0, replay_bytes_max: 0 };
+
+    /// New points first: what is replayed lies safely where it is.
+    fn fitting(plan: &CommitPlan, room: u64) -> Self {
+        let appends_max = room::fitting(&plan.appends, room);
+        let appended: u64 = plan.appends[..appends_max].iter().map(|batch| batch.body.len() as u64).sum();
+        let replay_bytes_max = if plan.replay.is_some() { room.saturating_sub(appended) } else { 0 };
+        Self { appends_max, replay_bytes_max }
     }
 }
 
@@ -120,7 +145,7 @@ impl<'a> Work<'a> {
     }
 
     /// What frees room comes before what needs it.
-    fn run(&mut self, plan: &CommitPlan, appends_max: usize) -> rusqlite::Result<Committed> {
+    fn run(&mut self, plan: &CommitPlan, bodies: Bodies) -> rusqlite::Result<Committed> {
         let settled = self.settle(&plan.settle)?;
         for fate in &plan.direct {
             self.record_direct(fate)?;
@@ -129,7 +154,9 @@ impl<'a> Work<'a> {
             self.note(note)?;
         }
         self.expire()?;
-        let (appended, withheld) = self.append(plan, appends_max)?;
+        let (appended, withheld) = self.append(plan, bodies.appends_max)?;
+        // After all that may evict, so that it is not evicted, and before the quarantine gives up what is wanted back.
+        let replayed = self.replay(plan, bodies.replay_bytes_max, withheld)?;
         let quarantine_evicted =
             quarantine::evict(self.conn, &mut self.state, self.options.quarantine_bytes_max)?;
         if plan.number.is_multiple_of(FATES_PRUNED_EVERY)
@@ -150,7 +177,7 @@ impl<'a> Work<'a> {
             settled,
             evicted: std::mem::take(&mut self.evicted),
             quarantine_evicted,
-            replayed: None,
+            replayed,
             backlog: state.backlog,
             ledger: state.ledger.clone(),
         })
@@ -171,23 +198,62 @@ impl<'a> Work<'a> {
     }
 
     fn settle_row(&mut self, row: &SettleRow) -> rusqlite::Result<bool> {
-        let Some((seqs, tally)) = self.measure(row.row, row.first_seq)? else { return Ok(false) };
-        if let Fate::Quarantined(_) = row.fate {
-            quarantine::move_row(self.conn, &mut self.state, row, self.now_ms)?;
+        let Some(held) = backlog::measure(self.conn, row.row, row.first_seq)? else { return Ok(false) };
+        if row.parts.is_empty() {
+            return self.settle_whole(row, &held, row.fate, row.words.as_deref());
         }
-        if !self.delete(row.row)? {
+        match split::in_order(&row.parts, held.seqs, held.tally) {
+            Some(parts) => self.settle_parts(row.row, &held, &parts),
+            None => {
+                tracing::error!(
+                    row = row.row.0,
+                    first = held.seqs.first,
+                    last = held.seqs.last,
+                    "a batch was to be settled in parts that are not exactly it: it is kept whole in quarantine"
+                );
+                self.settle_whole(row, &held, split::WRONG, Some(split::WRONG_WORDS))
+            }
+        }
+    }
+
+    fn settle_whole(
+        &mut self,
+        row: &SettleRow,
+        held: &Held,
+        fate: Fate,
+        words: Option<&str>,
+    ) -> rusqlite::Result<bool> {
+        if let Fate::Quarantined(_) = fate {
+            let why = Why { fate, status: row.status, words, replays: held.replays };
+            quarantine::move_row(self.conn, &mut self.state, row.row, why, self.now_ms)?;
+        }
+        if !backlog::delete(self.conn, row.row)? {
             return Ok(false);
         }
-        self.state.backlog.remove(tally);
-        self.state.ledger.settle(row.fate, tally);
-        fates::record(self.conn, seqs, row.fate)?;
+        self.state.backlog.remove(held.tally);
+        self.state.ledger.settle(fate, held.tally);
+        fates::record(self.conn, held.seqs, fate)?;
+        Ok(true)
+    }
+
+    fn settle_parts(&mut self, row: RowId, held: &Held, parts: &[&DirectFate]) -> rusqlite::Result<bool> {
+        // Before its parts are kept, so that they get its pages.
+        if !backlog::delete(self.conn, row)? {
+            return Ok(false);
+        }
+        self.state.backlog.remove(held.tally);
+        for part in parts {
+            self.settle_direct(part, Origin::Split { parent: row }, held.replays)?;
+        }
         Ok(true)
     }
 
     /// What a damaged row held is what the other rows leave of the backlog: its own columns may say anything.
     fn settle_damaged(&mut self, row: &SettleRow) -> rusqlite::Result<bool> {
-        let Some((seqs, _)) = self.measure(row.row, row.first_seq)? else { return Ok(false) };
-        if !self.delete(row.row)? {
+        let Some(Held { seqs, .. }) = backlog::measure(self.conn, row.row, row.first_seq)? else {
+            return Ok(false);
+        };
+        if !backlog::delete(self.conn, row.row)? {
             return Ok(false);
         }
         let before = self.state.backlog;
@@ -204,14 +270,18 @@ impl<'a> Work<'a> {
     }
 
     fn record_direct(&mut self, direct: &DirectFate) -> rusqlite::Result<()> {
-        let tally = Tally::new(direct.seqs.points(), direct.bytes);
-        self.state.ledger.accept(tally);
-        self.state.ledger.settle(direct.fate, tally);
+        self.state.ledger.accept(Tally::new(direct.seqs.points(), direct.bytes));
+        self.settle_direct(direct, Origin::Live, 0)
+    }
+
+    /// The fate of points that are in `accepted` already.
+    fn settle_direct(&mut self, direct: &DirectFate, origin: Origin, replays: u64) -> rusqlite::Result<()> {
+        self.state.ledger.settle(direct.fate, Tally::new(direct.seqs.points(), direct.bytes));
         fates::record(self.conn, direct.seqs, direct.fate)?;
         match &direct.quarantine {
             Some(Quarantined { batch, status, words }) => {
-                let stored = StoredBatch::new(batch, &room::destination_json(batch));
-                let why = quarantine::Why { fate: direct.fate, status: *status, words: words.as_deref() };
+                let stored = StoredBatch::new(batch, &room::destination_json(batch), origin);
+                let why = Why { fate: direct.fate, status: *status, words: words.as_deref(), replays };
                 quarantine::insert(self.conn, &mut self.state, &stored, why, self.now_ms)
             }
             None => Ok(()),
@@ -257,17 +327,28 @@ impl<'a> Work<'a> {
         let oldest_new = plan.appends.first().map_or(u64::MAX, |batch| batch.seqs.first);
         for batch in plan.appends.iter().take(appends_max) {
             let dest = room::destination_json(batch);
-            let stored = StoredBatch::new(batch, &dest);
+            let stored = StoredBatch::new(batch, &dest, Origin::Live);
             if !self.make_room(&stored, oldest_new)? && !plan.closing {
                 return Ok((appended, Some(Withheld::SpoolFull)));
             }
-            appended.push(self.insert(&stored)?);
+            appended.push(backlog::insert(self.conn, &stored)?);
             let tally = Tally::new(batch.points(), batch.raw_len);
             self.state.backlog.add(tally);
             self.state.ledger.accept(tally);
         }
         let is_all = appended.len() == plan.appends.len();
         Ok((appended, (!is_all).then_some(Withheld::DiskFull)))
+    }
+
+    fn replay(
+        &mut self,
+        plan: &CommitPlan,
+        bytes_max: u64,
+        withheld: Option<Withheld>,
+    ) -> rusqlite::Result<Option<Replayed>> {
+        let Some(wanted) = plan.replay else { return Ok(None) };
+        let room = replay::Room { withheld, disk_bytes: bytes_max, file_bytes_max: self.options.bytes_max };
+        replay::take_back(self.conn, &mut self.state, wanted, room).map(Some)
     }
 
     /// Whether the batch fits, after dropping what may be dropped.
@@ -289,52 +370,11 @@ impl<'a> Work<'a> {
 
     fn evict(&mut self, goner: room::Oldest, fate: Fate) -> rusqlite::Result<()> {
         let room::Oldest { row, seqs, tally } = goner;
-        self.delete(row)?;
+        backlog::delete(self.conn, row)?;
         self.state.backlog.remove(tally);
         self.state.ledger.settle(fate, tally);
         fates::record(self.conn, seqs, fate)?;
         self.evicted.push(Evicted { row, seqs, tally, fate });
         Ok(())
-    }
-
-    fn insert(&self, stored: &StoredBatch) -> rusqlite::Result<RowId> {
-        self.conn
-            .prepare_cached(
-                "INSERT INTO batch (first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, \
-                 origin, parent, checksum, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-            )?
-            .insert(params![
-                stored.first_seq,
-                stored.last_seq,
-                stored.points,
-                stored.dest,
-                stored.codec,
-                stored.raw_len,
-                stored.earliest,
-                stored.latest,
-                stored.created_ms,
-                stored.origin,
-                stored.parent,
-                stored.checksum,
-                &stored.body[..],
-            ])
-            .map(RowId)
-    }
-
-    /// Without the body: `DELETE … RETURNING` would read all of it.
-    fn measure(&self, row: RowId, first_seq: u64) -> rusqlite::Result<Option<(SeqRange, Tally)>> {
-        self.conn
-            .prepare_cached("SELECT last_seq, points, raw_len FROM batch WHERE id = ?1 AND first_seq = ?2")?
-            .query_row(params![row.0, int(first_seq)], |found| {
-                let seqs = SeqRange { first: first_seq, last: count(found.get(0)?) };
-                Ok((seqs, Tally::new(count(found.get(1)?), count(found.get(2)?))))
-            })
-            .optional()
-    }
-
-    fn delete(&self, row: RowId) -> rusqlite::Result<bool> {
-        self.conn.prepare_cached("DELETE FROM attempt WHERE batch = ?1")?.execute([row.0])?;
-        let deleted = self.conn.prepare_cached("DELETE FROM batch WHERE id = ?1")?.execute([row.0])?;
-        Ok(deleted == 1)
     }
 }

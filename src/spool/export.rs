@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
 use super::error::{During, SpoolError};
 use super::inspect::look_into;
 use super::row::StoredBatch;
 use crate::machines::codec::decode_body;
+use crate::values::fate::{Fate, QuarantineReason};
 
 /// Which batches to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum Export {
     Backlog,
     /// What is in quarantine, in the order it came there.
     Quarantine,
+    /// What is in quarantine for this reason.
+    QuarantinedFor(QuarantineReason),
 }
 
 /// What was printed.
@@ -68,20 +71,28 @@ pub fn export(path: impl AsRef<Path>, what: Export, out: &mut dyn Write) -> Resu
     Ok(exported)
 }
 
+/// The first batch behind a position, and its own.
 fn next(conn: &Connection, what: Export, after: i64) -> rusqlite::Result<Option<(i64, StoredBatch)>> {
-    let sql = match what {
-        Export::Backlog => {
-            "SELECT id, first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, origin, \
-             parent, checksum, body, first_seq FROM batch WHERE first_seq > ?1 ORDER BY first_seq LIMIT 1"
-        }
-        Export::Quarantine => {
-            "SELECT id, first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, origin, \
-             parent, checksum, body, id FROM quarantine WHERE id > ?1 ORDER BY id LIMIT 1"
-        }
+    let reason = match what {
+        Export::Backlog => return next_undelivered(conn, after),
+        Export::Quarantine => None,
+        Export::QuarantinedFor(reason) => Some(Fate::Quarantined(reason).key()),
     };
-    conn.prepare_cached(sql)?
-        .query_row([after], |row| Ok((row.get(14)?, StoredBatch::from_row(row)?)))
-        .optional()
+    conn.prepare_cached(
+        "SELECT id, first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, origin, \
+         parent, checksum, body FROM quarantine WHERE id > ?1 AND (?2 IS NULL OR reason = ?2) ORDER BY id LIMIT 1",
+    )?
+    .query_row(params![after, reason], |row| StoredBatch::from_row(row).map(|stored| (stored.id, stored)))
+    .optional()
+}
+
+fn next_undelivered(conn: &Connection, after: i64) -> rusqlite::Result<Option<(i64, StoredBatch)>> {
+    conn.prepare_cached(
+        "SELECT id, first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, origin, \
+         parent, checksum, body FROM batch WHERE first_seq > ?1 ORDER BY first_seq LIMIT 1",
+    )?
+    .query_row([after], |row| StoredBatch::from_row(row).map(|stored| (stored.first_seq, stored)))
+    .optional()
 }
 
 fn lines(stored: &StoredBatch) -> Option<(u64, bytes::Bytes)> {

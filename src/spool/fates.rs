@@ -25,6 +25,14 @@ pub(super) fn record(conn: &Connection, seqs: SeqRange, fate: Fate) -> rusqlite:
     insert(conn, merged, fate.key())
 }
 
+/// Forgets the fates of `seqs`: they have none any more.
+pub(super) fn forget(conn: &Connection, seqs: SeqRange) -> rusqlite::Result<()> {
+    for old in overlapping(conn, seqs.first, seqs.last)? {
+        cut(conn, &old, seqs)?;
+    }
+    Ok(())
+}
+
 /// The recorded fate of a number.
 pub(super) fn of(conn: &Connection, number: u64) -> rusqlite::Result<Option<Fate>> {
     let range = conn
@@ -142,9 +150,12 @@ mod tests {
             for _ in 0..40 {
                 let first = random.u64(1..=100);
                 let last = random.u64(first..=100);
-                let fate = Fate::ALL[random.usize(0..3)];
-                put(&conn, first, last, fate);
-                model[first as usize..=last as usize].fill(Some(fate));
+                let fate = random.u8(..4).checked_sub(1).map(|index| Fate::ALL[usize::from(index)]);
+                match fate {
+                    Some(fate) => put(&conn, first, last, fate),
+                    None => forget(&conn, SeqRange { first, last }).unwrap(),
+                }
+                model[first as usize..=last as usize].fill(fate);
             }
             for number in 1..=100 {
                 assert_eq!(of(&conn, number).unwrap(), model[number as usize]);

@@ -11,6 +11,7 @@ use super::clock;
 use super::error::{During, SpoolError, SpoolErrorKind};
 use super::lock;
 use super::paths::{self, Paths};
+use super::quarantine;
 use super::room;
 use super::row::count;
 use super::schema;
@@ -52,6 +53,8 @@ pub struct Inspection {
     pub oldest_age_seconds: Option<u64>,
     /// How much is in quarantine.
     pub quarantine: QuarantineSize,
+    /// The same by reason, in the order of the reasons; without those nothing is there for.
+    pub quarantine_reasons: Vec<ReasonQuarantine>,
     /// The batches in quarantine, the newest thousand, oldest first.
     pub quarantined: Vec<QuarantinedBatch>,
     /// Size of the database file.
@@ -68,6 +71,18 @@ pub struct DestinationBacklog {
     pub destination: Option<Destination>,
     /// How much it is.
     pub backlog: Backlog,
+}
+
+/// The part of the quarantine that is there for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ReasonQuarantine {
+    /// Why it is there; `None` if what is stored about it cannot be read.
+    pub reason: Option<QuarantineReason>,
+    /// How many batches.
+    pub batches: u64,
+    /// Their points and the bytes of their lines.
+    pub size: Tally,
 }
 
 /// A batch in quarantine, without its body.
@@ -90,7 +105,7 @@ pub struct QuarantinedBatch {
     pub words: Option<String>,
     /// Since when: milliseconds since 1970.
     pub since_ms: i64,
-    /// How often it was sent again by hand.
+    /// How often it was taken back and came here again.
     pub replays: u64,
 }
 
@@ -141,6 +156,8 @@ fn read_all(paths: &Paths, conn: &Connection) -> rusqlite::Result<Option<Inspect
     let backlog = room::measured_backlog(&tx)?;
     let oldest_ms: Option<i64> = tx.query_row("SELECT min(created_ms) FROM batch", [], |row| row.get(0))?;
     let destinations = destinations(&tx)?;
+    let quarantine_measured = quarantine::measured_size(&tx)?;
+    let quarantine_reasons = quarantine_reasons(&tx)?;
     let quarantined = quarantined(&tx)?;
     tx.finish()?;
 
@@ -153,11 +170,14 @@ fn read_all(paths: &Paths, conn: &Connection) -> rusqlite::Result<Option<Inspect
         unclean_ends_total: state.unclean_ends,
         refused: state.refused,
         backlog,
-        adds_up: backlog == state.backlog && open_points == Some(backlog.points),
+        adds_up: backlog == state.backlog
+            && quarantine_measured == state.quarantine
+            && open_points == Some(backlog.points),
         ledger: state.ledger,
         destinations,
         oldest_age_seconds: age_ms.map(|age| count(age) / 1_000),
         quarantine: state.quarantine,
+        quarantine_reasons,
         quarantined,
         file_bytes: paths::len(&paths.database),
         wal_bytes: paths::len(&paths.wal()),
@@ -177,22 +197,30 @@ fn destinations(conn: &Connection) -> rusqlite::Result<Vec<DestinationBacklog>> 
     rows.collect()
 }
 
+fn quarantine_reasons(conn: &Connection) -> rusqlite::Result<Vec<ReasonQuarantine>> {
+    let mut statement =
+        conn.prepare("SELECT reason, count(*), sum(points), sum(raw_len) FROM quarantine GROUP BY reason")?;
+    let rows = statement.query_map([], |row| {
+        let size = Tally::new(count(row.get(2)?), count(row.get(3)?));
+        Ok(ReasonQuarantine { reason: reason(row, 0)?, batches: count(row.get(1)?), size })
+    })?;
+    let mut sums: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
+    sums.sort_by_key(|sum| sum.reason);
+    Ok(sums)
+}
+
 fn quarantined(conn: &Connection) -> rusqlite::Result<Vec<QuarantinedBatch>> {
     let mut statement = conn.prepare(
         "SELECT id, first_seq, last_seq, points, raw_len, dest, reason, status, words, since_ms, replays \
          FROM quarantine ORDER BY id DESC LIMIT ?1",
     )?;
     let rows = statement.query_map([LISTED_MAX], |row| {
-        let reason = match Fate::from_key(row.get_ref(6)?.as_str()?) {
-            Some(Fate::Quarantined(reason)) => Some(reason),
-            _ => None,
-        };
         Ok(QuarantinedBatch {
             id: row.get::<_, i64>(0).map(RowId)?.0,
             seqs: SeqRange { first: count(row.get(1)?), last: count(row.get(2)?) },
             size: Tally::new(count(row.get(3)?), count(row.get(4)?)),
             destination: destination(row, 5)?,
-            reason,
+            reason: reason(row, 6)?,
             status: row.get(7)?,
             words: row.get(8)?,
             since_ms: row.get(9)?,
@@ -206,6 +234,13 @@ fn quarantined(conn: &Connection) -> rusqlite::Result<Vec<QuarantinedBatch>> {
 
 fn destination(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Destination>> {
     Ok(serde_json::from_str(row.get_ref(index)?.as_str()?).ok())
+}
+
+fn reason(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<QuarantineReason>> {
+    Ok(match quarantine::reason(row, index)? {
+        Some(Fate::Quarantined(reason)) => Some(reason),
+        _ => None,
+    })
 }
 
 /// Who holds the lock; asked with a shared lock, which two who ask do not deny each other.

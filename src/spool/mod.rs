@@ -22,7 +22,7 @@
 //! # Operations
 //!
 //! [`Spool::commit`] is the only one that changes data, one transaction a call: fates first, since they free pages,
-//! then appends, then the state. Its number is stored with it. [`Spool::read_after`] reads in the order of the numbers.
+//! then appends, then what is taken back from quarantine, then the state. Its number is stored with it. [`Spool::read_after`] reads in the order of the numbers.
 //! [`Spool::maintain`] is for the time between two commits. Who is sending what is not known here: leases live in
 //! memory, and the plan of a commit names them so that none is dropped.
 //!
@@ -43,6 +43,7 @@
 //! `plant.db.damaged` exists while a damaged file is being replaced; `plant.db.damaged-<milliseconds>` (with its `-wal`
 //! and `-shm`) is such a file, and belongs to whoever wants to look at it.
 
+mod backlog;
 mod bench;
 mod clock;
 mod commit;
@@ -54,15 +55,18 @@ mod lock;
 mod maintain;
 mod open;
 mod options;
+mod origin;
 mod pages;
 mod paths;
 mod quarantine;
 mod read;
+mod replay;
 mod room;
 mod row;
 mod salvage;
 mod schema;
 mod set_aside;
+mod split;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -71,7 +75,8 @@ mod tests;
 pub use bench::SpoolBench;
 pub use error::{SpoolError, SpoolErrorKind};
 pub use export::{Export, Exported, export};
-pub use inspect::{DestinationBacklog, Inspection, QuarantinedBatch, inspect};
+pub use inspect::{DestinationBacklog, Inspection, QuarantinedBatch, ReasonQuarantine, inspect};
+pub use replay::{ReplayReport, replay};
 pub use salvage::SalvageReport;
 pub use state::QuarantineSize;
 

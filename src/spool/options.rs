@@ -17,7 +17,8 @@ pub(crate) struct SpoolOptions {
     pub(crate) when_full: SpoolFull,
     /// Disk space left to others: nothing is appended while less is free. Deleting what was delivered may use it.
     pub(crate) free_reserve_bytes: u64,
-    /// Bodies in quarantine, as stored. Beyond it the oldest are given up, counted as `rejected`.
+    /// Bytes that the quarantine takes up: bodies as stored, and a share for each batch. Beyond it the oldest are given up,
+    /// counted as `rejected`.
     pub(crate) quarantine_bytes_max: u64,
 }
 

@@ -2,6 +2,7 @@
 
 use rusqlite::{OptionalExtension, params};
 
+use super::backlog;
 use super::error::{During, SpoolError, SpoolErrorKind};
 use super::fates;
 use super::open::Spool;
@@ -39,11 +40,7 @@ impl Spool {
     pub(crate) fn find(&mut self, first_seq: u64) -> Result<Option<RowId>, SpoolError> {
         let during = format!("look up {first_seq} in {}", self.paths.name());
         self.usable(&during)?;
-        self.conn
-            .prepare_cached("SELECT id FROM batch WHERE first_seq = ?1")
-            .and_then(|mut found| found.query_row([int(first_seq)], |row| row.get(0).map(RowId)).optional())
-            .during(during)
-            .inspect_err(|error| self.note_failure(error))
+        backlog::find(&self.conn, first_seq).during(during).inspect_err(|error| self.note_failure(error))
     }
 
     /// What the file knows of a number: stored, settled, lost in an earlier life, or nothing. Nothing is known of

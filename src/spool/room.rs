@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, Row, params};
 
 use super::options::SpoolOptions;
+use super::origin;
 use super::paths::{self, Paths};
 use super::row::{StoredBatch, count, int};
 use super::schema::PAGE_BYTES;
@@ -115,7 +116,7 @@ pub(super) fn expired(
     let mut expired = Vec::new();
     while let Some(row) = rows.next()? {
         let is_old = row.get::<_, i64>(5)? < born_before;
-        let is_replay = row.get_ref(6)?.as_str()? == "replay";
+        let is_replay = origin::replays(row.get_ref(6)?.as_str()?) > 0;
         let oldest = oldest_from(row)?;
         if !is_old && !is_replay {
             break;

@@ -6,11 +6,9 @@ use bytes::Bytes;
 use rusqlite::Row;
 use rusqlite::types::{FromSql, Value};
 
+use super::origin::Origin;
 use crate::values::batch::{Batch, Codec, Destination, TimeSpan};
 use crate::values::seq::SeqRange;
-
-/// Where a stored batch came from.
-pub(super) const ORIGIN_LIVE: &str = "live";
 
 /// A row as it lies in the file, true to its columns whether they make sense or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +31,7 @@ pub(super) struct StoredBatch {
 
 impl StoredBatch {
     /// The row of a new batch, whose id the file will give. `dest` is the destination as JSON.
-    pub(super) fn new(batch: &Batch, dest: &str) -> Self {
+    pub(super) fn new(batch: &Batch, dest: &str, origin: Origin) -> Self {
         let mut row = Self {
             id: 0,
             first_seq: int(batch.seqs.first),
@@ -45,8 +43,8 @@ impl StoredBatch {
             earliest: batch.span.earliest,
             latest: batch.span.latest,
             created_ms: batch.created_ms,
-            origin: ORIGIN_LIVE.to_owned(),
-            parent: None,
+            origin: origin.text(),
+            parent: origin.parent(),
             checksum: 0,
             body: batch.body.clone(),
         };
@@ -204,7 +202,7 @@ mod tests {
             body: Bytes::from_static(b"a\nb\nc\n"),
         };
         let dest = serde_json::to_string(&*batch.destination).unwrap();
-        StoredBatch::new(&batch, &dest)
+        StoredBatch::new(&batch, &dest, Origin::Live)
     }
 
     #[test]

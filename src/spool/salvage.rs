@@ -9,6 +9,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use serde::Serialize;
 
+use super::backlog;
 use super::error::{During, SpoolError};
 use super::fates;
 use super::open::{SEQ_BLOCK, checkpoint_all};
@@ -76,6 +77,9 @@ const ROWS_PER_COMMIT: usize = 64;
 /// Columns of the two tables that hold bodies, which is how their rows are told apart on a stray page.
 const BATCH_COLUMNS: usize = 14;
 const QUARANTINE_COLUMNS: usize = 19;
+
+/// Which column of the second says why.
+const REASON_COLUMN: usize = 13;
 
 struct Salvage<'a> {
     conn: &'a mut Connection,
@@ -193,16 +197,18 @@ impl Salvage<'_> {
     /// What the ledger says was there and is not, was damaged.
     fn correct(&self, state: &State) -> rusqlite::Result<Ledger> {
         let mut ledger = state.ledger.clone();
+        quarantine::settle_missing(self.conn, &mut ledger)?;
         for reason in QuarantineReason::ALL {
+            // More than the ledger knows of, as below.
             let fate = Fate::Quarantined(reason);
-            let missing = less(ledger.of(fate), quarantine::measured(self.conn, fate)?);
-            ledger.resettle(fate, Fate::Damaged, missing);
+            let kept = quarantine::measured(self.conn, fate)?;
+            ledger.settle(fate, kept.less(ledger.of(fate)));
         }
         let settled = Fate::ALL.into_iter().fold(Tally::default(), |sum, fate| sum_of(sum, ledger.of(fate)));
         let there = sum_of(settled, Tally::new(state.backlog.points, state.backlog.bytes));
-        ledger.settle(Fate::Damaged, less(ledger.accepted(), there));
+        ledger.settle(Fate::Damaged, ledger.accepted().less(there));
         // More than the ledger knows of: rows whose fate was recorded on a page that is lost. They count again.
-        ledger.accept(less(there, ledger.accepted()));
+        ledger.accept(there.less(ledger.accepted()));
         Ok(ledger)
     }
 
@@ -226,19 +232,42 @@ fn copy_body(conn: &Connection, record: &Record) -> rusqlite::Result<()> {
     }
     let insert = match columns {
         BATCH_COLUMNS if is_open(conn, &stored)? => "INSERT OR IGNORE INTO batch VALUES",
-        QUARANTINE_COLUMNS => "INSERT OR IGNORE INTO quarantine VALUES",
+        QUARANTINE_COLUMNS if is_kept(conn, &stored)? => "INSERT OR IGNORE INTO quarantine VALUES",
         _ => return Ok(()),
     };
-    let values = std::iter::once(Value::Integer(record.rowid)).chain(record.values.iter().skip(1).cloned());
+    let mut values = record.values.clone();
+    values[0] = Value::Integer(record.rowid);
+    if columns == QUARANTINE_COLUMNS {
+        make_reason_known(&mut values[REASON_COLUMN]);
+    }
     let marks = vec!["?"; columns].join(", ");
     conn.execute(&format!("{insert} ({marks})"), params_from_iter(values))?;
     Ok(())
+}
+
+/// The reason is outside the checksum: a flipped bit in it is no reason to lose the batch.
+fn make_reason_known(reason: &mut Value) {
+    let is_known =
+        matches!(reason, Value::Text(key) if matches!(Fate::from_key(key), Some(Fate::Quarantined(_))));
+    if !is_known {
+        *reason = Value::Text(Fate::Quarantined(QuarantineReason::Unresolved).key().to_owned());
+    }
 }
 
 /// Whether the batch has no fate yet.
 fn is_open(conn: &Connection, stored: &StoredBatch) -> rusqlite::Result<bool> {
     let Some(seqs) = stored.seqs() else { return Ok(false) };
     Ok(fates::of(conn, seqs.first)?.is_none() && fates::of(conn, seqs.last)?.is_none())
+}
+
+/// Whether the batch is still in quarantine. One that was given up or replayed may lie on a page that is free.
+fn is_kept(conn: &Connection, stored: &StoredBatch) -> rusqlite::Result<bool> {
+    let Some(seqs) = stored.seqs() else { return Ok(false) };
+    match fates::of(conn, seqs.first)? {
+        Some(fate) => Ok(matches!(fate, Fate::Quarantined(_))),
+        // Forgotten, or on a page that is lost, or in the backlog again.
+        None => Ok(backlog::find(conn, seqs.first)?.is_none()),
+    }
 }
 
 /// In the file the row id stands outside the record, and a null in its place.
@@ -253,10 +282,6 @@ fn with_rowid(record: Record) -> Vec<Value> {
 fn sum_of(mut sum: Tally, other: Tally) -> Tally {
     sum += other;
     sum
-}
-
-fn less(from: Tally, other: Tally) -> Tally {
-    Tally::new(from.points.saturating_sub(other.points), from.bytes.saturating_sub(other.bytes))
 }
 
 fn remove_leftover(path: &Path) -> io::Result<()> {

@@ -21,6 +21,11 @@ impl Tally {
         Self { points, bytes }
     }
 
+    /// What is left of it without the other; nothing where the other is more.
+    pub(crate) const fn less(self, other: Self) -> Self {
+        Self::new(self.points.saturating_sub(other.points), self.bytes.saturating_sub(other.bytes))
+    }
+
     pub(crate) const fn is_zero(self) -> bool {
         self.points == 0 && self.bytes == 0
     }
@@ -111,12 +116,20 @@ impl Ledger {
         self.accepted = accepted;
     }
 
-    /// Moves what had met one fate to another, as when a quarantined batch is given up.
+    /// Moves what had met one fate to another, as when a quarantined batch is given up. No more than had met it, so that
+    /// the sum stays what it is.
     pub(crate) fn resettle(&mut self, from: Fate, to: Fate, tally: Tally) {
-        let before = &mut self.fates[index(from)];
-        before.points = before.points.saturating_sub(tally.points);
-        before.bytes = before.bytes.saturating_sub(tally.bytes);
-        self.settle(to, tally);
+        let taken = self.unsettle(from, tally);
+        self.settle(to, taken);
+    }
+
+    /// Takes back what had met a fate, as when a quarantined batch is to be sent again. Returns how much had met it, of
+    /// what is asked for.
+    pub(crate) fn unsettle(&mut self, fate: Fate, tally: Tally) -> Tally {
+        let before = &mut self.fates[index(fate)];
+        let taken = Tally::new(tally.points.min(before.points), tally.bytes.min(before.bytes));
+        *before = before.less(taken);
+        taken
     }
 }
 

@@ -1,10 +1,15 @@
 //! The spool's promises, each by name, through the same calls the store makes.
 
+mod crowd;
 mod damage;
 mod disk;
 mod life;
 mod look;
+mod model;
+mod parts;
 mod plans;
+mod replays;
+mod rescue;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

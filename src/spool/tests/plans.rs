@@ -232,7 +232,7 @@ fn nothing_expires_because_the_clock_was_set() {
 #[test]
 fn a_quarantined_batch_is_kept_with_the_servers_words_and_given_up_when_there_are_too_many() {
     let mut bench = Bench::new();
-    bench.options.quarantine_bytes_max = 250;
+    bench.options.quarantine_bytes_max = 2 * (100 + super::super::quarantine::ROW_BYTES);
     let (mut life, _) = bench.open();
     life.append(&[&[b'a'; 100], &[b'b'; 100], &[b'c'; 100]]);
     let rows = life.all();
