@@ -26,6 +26,7 @@ use super::sender::HttpSender;
 use super::shared::{Shared, Wake};
 use super::store::Store;
 use super::supervisor::{StopReason, Supervisor, SupervisorEvent};
+use super::udp_sender::UdpSender;
 use crate::failpoint::failpoint;
 use crate::machines::policy::{Exit, Restart, Strategy, WhenExceeded};
 use crate::machines::transit::Holder;
@@ -102,6 +103,12 @@ impl Database {
             let built = Arc::clone(shared);
             let spec =
                 ChildSpec::new(sender_name(number), move |_| HttpSender::new(Arc::clone(&built), number));
+            bell.connect(Some(supervisor.child(spec).recipient()));
+        }
+        for (number, bell) in shared.udp_senders.iter().enumerate() {
+            let built = Arc::clone(shared);
+            let spec =
+                ChildSpec::new(udp_sender_name(number), move |_| UdpSender::new(Arc::clone(&built), number));
             bell.connect(Some(supervisor.child(spec).recipient()));
         }
         let handle = supervisor.start();
@@ -193,6 +200,10 @@ fn lost_points(ledger: &Ledger) -> u64 {
     fates.into_iter().map(|fate| ledger.of(fate).points).sum()
 }
 
+pub(super) fn udp_sender_name(number: usize) -> String {
+    format!("udp-{number}")
+}
+
 pub(super) fn sender_name(number: usize) -> String {
     format!("http-{number}")
 }
@@ -200,11 +211,12 @@ pub(super) fn sender_name(number: usize) -> String {
 fn child_event(shared: &Shared, event: &SupervisorEvent) {
     if let SupervisorEvent::ChildExited { child, exit, delay } = event {
         let panicked = matches!(exit, Exit::Panicked(_));
-        for number in 0..shared.senders.len() {
-            if **child == *sender_name(number) {
-                shared.with(|transit| transit.release_all(Holder::http(number), panicked, Instant::now()));
-                shared.ring_senders();
-            }
+        let by_http = (0..shared.senders.len()).map(|number| (sender_name(number), Holder::http(number)));
+        let by_udp =
+            (0..shared.udp_senders.len()).map(|number| (udp_sender_name(number), Holder::udp(number)));
+        if let Some((_, holder)) = by_http.chain(by_udp).find(|(name, _)| **child == **name) {
+            shared.with(|transit| transit.release_all(holder, panicked, Instant::now()));
+            shared.ring_senders();
         }
         if delay.is_some() {
             count_restart(shared, child, exit);

@@ -1,6 +1,6 @@
 //! Fire drills: an actor of a running database panics because somebody asked for it.
 
-use super::database::sender_name;
+use super::database::{sender_name, udp_sender_name};
 use super::shared::{Shared, Wake};
 
 impl Wake {
@@ -21,8 +21,10 @@ impl Shared {
             "store" => self.store.drill(),
             "batcher" => self.batcher.drill(),
             _ => {
-                let number = (0..self.senders.len()).find(|number| sender_name(*number) == actor);
-                number.is_some_and(|number| self.senders[number].drill())
+                let http = self.senders.iter().enumerate().map(|(n, bell)| (sender_name(n), bell));
+                let udp = self.udp_senders.iter().enumerate().map(|(n, bell)| (udp_sender_name(n), bell));
+                let found = http.chain(udp).find(|(name, _)| name == actor);
+                found.is_some_and(|(_, bell)| bell.drill())
             }
         }
     }

@@ -22,4 +22,5 @@ mod store;
 mod supervision;
 pub(crate) mod supervisor;
 mod tasks;
+mod udp_sender;
 mod workers;

@@ -24,6 +24,8 @@ fn check_change(old: &Config, new: &Config) -> Result<(), ConfigError> {
     fixed("lines", old.lines == new.lines)?;
     fixed("missing_timestamp", old.missing_timestamp == new.missing_timestamp)?;
     fixed("spool", old.spool == new.spool)?;
+    let udp_senders = |config: &Config| config.udp.as_ref().map(|udp| udp.senders);
+    fixed("udp", udp_senders(old) == udp_senders(new))?;
     fixed("http.in_flight", old.http.in_flight == new.http.in_flight)
 }
 

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | `transit` | every point on its way, the ledger | one push; one decision |
 //! | `spool` | where the open file is | taking it out, putting it back |
+//! | `pace` | when the next datagram may leave | booking one |
 //! | `config` | the current configuration | a clone of a pointer |
 //! | `tree`, a bell's `hearer` | addresses of supervisors and actors | a clone of an address |
 
@@ -22,6 +23,7 @@ use tokio::sync::{Notify, broadcast};
 use super::supervisor::SupervisorHandle;
 use super::workers::{DISK, Lane};
 use crate::machines::link::LinkNews;
+use crate::machines::pace::Pace;
 use crate::machines::plan::Withheld;
 use crate::machines::stamp::Stamper;
 use crate::machines::transit::{News, Outbox, Terms, Transit, UdpTerms};
@@ -66,6 +68,9 @@ pub(crate) struct Shared {
     pub(crate) batcher: Bell,
     pub(crate) store: Bell,
     pub(crate) senders: Vec<Bell>,
+    pub(crate) udp_senders: Vec<Bell>,
+    /// How fast datagrams leave, over all UDP senders.
+    pace: Mutex<Pace>,
     pub(crate) database: Bell,
     /// The supervisors of the tree, for whoever stops it.
     tree: Mutex<Tree>,
@@ -178,15 +183,22 @@ impl Shared {
         let stamp_last = opened.as_ref().and_then(|(_, opened)| opened.stamp_last).map(|nanos| nanos / unit);
         let unclean_ends = opened.as_ref().map_or(0, |(_, opened)| opened.unclean_ends_total);
         let unique = config.missing_timestamp != MissingTimestamp::StampColliding;
-        let transit = Transit::new(terms_of(&config), &begin);
-        let senders = (0..config.http.in_flight.get()).map(|_| Bell::default()).collect();
+        let mut transit = Transit::new(terms_of(&config), &begin);
+        let destination = Arc::new(config.destination());
+        if config.udp.is_some() {
+            transit.set_home(Arc::clone(&destination));
+        }
+        let bells = |number: usize| (0..number).map(|_| Bell::default()).collect();
+        let senders = bells(config.http.in_flight.get());
+        let udp_senders = bells(config.udp.as_ref().map_or(0, |udp| udp.senders.get()));
+        let pace = Mutex::new(Pace::new(datagram_rate(&config)));
         Ok(Self {
             name: config.name.as_str().into(),
             tag,
             encoder,
             stamper: Stamper::new(unit, stamp_last, unique),
             missing_timestamp: config.missing_timestamp,
-            destination: Arc::new(config.destination()),
+            destination,
             spool_options,
             disk: DISK.next()?,
             transit: Mutex::new(transit),
@@ -198,6 +210,8 @@ impl Shared {
             batcher: Bell::default(),
             store: Bell::default(),
             senders,
+            udp_senders,
+            pace,
             database: Bell::default(),
             tree: Mutex::default(),
             jobs_sealing: AtomicUsize::new(0),
@@ -293,7 +307,7 @@ impl Shared {
     }
 
     pub(crate) fn ring_senders(&self) {
-        for sender in &self.senders {
+        for sender in self.senders.iter().chain(&self.udp_senders) {
             sender.ring();
         }
     }
@@ -302,9 +316,15 @@ impl Shared {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Books the next datagram; how long it has to wait.
+    pub(crate) fn next_datagram(&self) -> std::time::Duration {
+        self.pace().next(Instant::now())
+    }
+
     /// Takes another configuration, already checked.
     pub(crate) fn set_config(&self, config: Config) {
         let terms = terms_of(&config);
+        self.pace().set_rate(datagram_rate(&config));
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         self.with(|transit| transit.set_terms(terms, Instant::now()));
         self.ring_all();
@@ -505,6 +525,10 @@ impl Shared {
         self.transit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn slot(&self) -> MutexGuard<'_, SpoolSlot> {
         self.spool.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -526,6 +550,11 @@ pub(crate) fn begin_of(opened: &Opened) -> crate::machines::transit::Opened {
         refused: opened.refused,
         salvaged: opened.salvaged.is_some(),
     }
+}
+
+/// Datagrams a second; no matter without UDP.
+fn datagram_rate(config: &Config) -> u32 {
+    config.udp.as_ref().map_or(1, |udp| udp.datagrams_per_second.get())
 }
 
 fn terms_of(config: &Config) -> Terms {

@@ -14,8 +14,10 @@ use crate::actors::database::{self, Database};
 use crate::actors::shared::Shared;
 use crate::spool::{Spool, SpoolError, SpoolOptions};
 use crate::transport::HttpClient;
+use crate::values::batch::Api;
 use crate::values::config::{
-    Auth, Compression, Config, ConfigError, MissingTimestamp, Secret, SpoolConfig, SyncMode, WhenFull,
+    Auth, Compression, Config, ConfigError, MissingTimestamp, Secret, SpoolConfig, SyncMode, UdpConfig,
+    WhenFull,
 };
 use crate::values::line_protocol::encoder::Encoder;
 use crate::values::line_protocol::problem::PointError;
@@ -78,6 +80,40 @@ impl DatabaseBuilder {
     /// The root of the server. Default: `http://localhost:8086`.
     pub fn http(mut self, url: impl Into<String>) -> Self {
         self.config.http.url = url.into();
+        self
+    }
+
+    /// Sends points by UDP to this listener, `host:8089`, and by HTTP what UDP cannot carry. Default: everything goes by
+    /// HTTP.
+    pub fn udp(mut self, address: impl Into<String>) -> Self {
+        self.config.udp = Some(UdpConfig::new(address));
+        self
+    }
+
+    /// Speaks to InfluxDB 2.x: this organization (by name or identifier), this bucket.
+    pub fn v2(mut self, org: impl Into<String>, bucket: impl Into<String>) -> Self {
+        self.config.api = Api::V2;
+        self.config.org = Some(org.into());
+        self.database(bucket)
+    }
+
+    /// Speaks to InfluxDB 3.x.
+    pub const fn v3(mut self) -> Self {
+        self.config.api = Api::V3;
+        self
+    }
+
+    /// A token: as `Authorization: Token` on v1 and v2, as `Bearer` on v3, so set the interface first. Default: none.
+    pub fn token(mut self, token: impl Into<Secret>) -> Self {
+        let token = token.into();
+        self.config.http.auth =
+            if self.config.api == Api::V3 { Auth::Bearer { token } } else { Auth::Token { token } };
+        self
+    }
+
+    /// Has a missing database created (v1). Default: points wait until it is there.
+    pub const fn create_database(mut self) -> Self {
+        self.config.create_database = true;
         self
     }
 

@@ -2,10 +2,12 @@
 
 pub(crate) mod backoff;
 pub(crate) mod codec;
+pub(crate) mod datagrams;
 pub(crate) mod division;
 pub(crate) mod fates;
 pub(crate) mod heartbeat;
 pub(crate) mod link;
+pub(crate) mod pace;
 pub(crate) mod plan;
 pub(crate) mod policy;
 pub(crate) mod queue;

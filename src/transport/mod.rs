@@ -12,6 +12,7 @@ mod file;
 mod request;
 mod secret;
 mod tls;
+mod udp;
 mod write;
 
 use std::future::Future;
@@ -23,6 +24,7 @@ use bytes::Bytes;
 pub(crate) use client::{HttpClient, Reply};
 #[allow(unused_imports, reason = "what asks rather than writes uses it")]
 pub(crate) use request::Request;
+pub(crate) use udp::UdpWay;
 pub(crate) use write::HttpWriter;
 
 use crate::machines::verdict::Answer;

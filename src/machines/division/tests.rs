@@ -11,7 +11,7 @@ use crate::values::batch::{Batch, Codec, Destination, TimeSpan};
 use crate::values::seq::SeqRange;
 use crate::values::trouble::TroubleKind;
 
-pub(super) fn lines_of(texts: &[&str]) -> Lines {
+pub(crate) fn lines_of(texts: &[&str]) -> Lines {
     Lines::of(&batch(texts.len() as u64, texts.concat())).unwrap()
 }
 

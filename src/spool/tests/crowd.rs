@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::values::fate::QuarantineReason;
-use crate::values::ledger::Tally;
 
 const MALFORMED: Fate = Fate::Quarantined(QuarantineReason::Malformed);
 
