@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use actix::{Handler, Message, ResponseFuture};
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 use super::context::PriorityContext;
 use super::database::Database;
 use super::push::Room;
-use super::shared::Shared;
+use super::shared::{Shared, wall_ms};
 use super::stop::{self, StopReport};
 use crate::machines::waiters::Until;
+use crate::spool::ReplayReport;
 use crate::values::config::{Config, ConfigError};
 use crate::values::error::CallError;
-use crate::values::fate::Standing;
+use crate::values::fate::{QuarantineReason, Standing};
 use crate::values::health::{Health, Stats};
 use crate::values::point::Point;
 use crate::values::seq::Seq;
@@ -219,6 +221,23 @@ pub(crate) async fn flush_to(
     Ok(FlushReport { complete, pending: shared.with(|transit| transit.pending_points()) })
 }
 
+/// Waits until batches are taken back from quarantine.
+pub(crate) async fn replay_to(
+    shared: Arc<Shared>,
+    only: Option<QuarantineReason>,
+    deadline: Duration,
+) -> Result<ReplayReport, CallError> {
+    if shared.spool_options.is_none() {
+        return Err(CallError::NoSpool);
+    }
+    let replayed = shared.with(|transit| transit.replay(only, wall_ms()));
+    shared.ring_all();
+    let replayed = answer_of(&shared, replayed, deadline).await?;
+    let mut report = ReplayReport::default();
+    report.add(&replayed);
+    Ok(report)
+}
+
 /// Waits until everything up to `mark` is on disk or has its fate.
 pub(crate) async fn commit_to(shared: Arc<Shared>, mark: u64, deadline: Duration) -> Result<(), CallError> {
     if shared.spool_options.is_none() {
@@ -226,8 +245,16 @@ pub(crate) async fn commit_to(shared: Arc<Shared>, mark: u64, deadline: Duration
     }
     let stored = shared.with(|transit| transit.wait_for_commit(mark));
     shared.ring_all();
-    match tokio::time::timeout(deadline, stored).await {
-        Ok(Ok(())) => Ok(()),
+    answer_of(&shared, stored, deadline).await
+}
+
+async fn answer_of<T>(
+    shared: &Shared,
+    answer: oneshot::Receiver<T>,
+    deadline: Duration,
+) -> Result<T, CallError> {
+    match tokio::time::timeout(deadline, answer).await {
+        Ok(Ok(answer)) => Ok(answer),
         Ok(Err(_)) => Err(CallError::Stopped),
         Err(_) if shared.health().degraded => Err(CallError::Degraded),
         Err(_) => Err(CallError::Timeout),

@@ -17,10 +17,11 @@ use crate::actors::reconfigure;
 use crate::actors::shared::Shared;
 use crate::actors::stop::{self, StopReport};
 use crate::machines::waiters::Until;
+use crate::spool::ReplayReport;
 use crate::values::batch::Destination;
 use crate::values::config::{Config, ConfigError};
 use crate::values::error::{CallError, PushError, PushReport};
-use crate::values::fate::Standing;
+use crate::values::fate::{QuarantineReason, Standing};
 use crate::values::health::{Health, Stats};
 use crate::values::line_protocol::problem::PointError;
 use crate::values::line_protocol::series::{Series, Values};
@@ -220,6 +221,33 @@ impl DatabaseHandle {
     pub async fn commit(&self, deadline: Duration) -> Result<(), CallError> {
         let mark = self.shared().with(|transit| transit.last_seq());
         self.beside(|| messages::commit_to(Arc::clone(self.shared()), mark, deadline)).await
+    }
+
+    /// Takes batches back from quarantine, all or those that are there for one reason, and has them sent: once what they
+    /// were refused for is mended. Answers when they are in the backlog again.
+    ///
+    /// They keep their numbers and go before everything younger. Only what is in quarantine by then is taken, so
+    /// what is refused once more stays there. Nothing else has to go for them: where the spool or the disk has no
+    /// room some stay, and the report says so.
+    ///
+    /// ```
+    /// # actix_rt::System::new().block_on(async {
+    /// use influx_spool::{CallError, Database};
+    /// let plant = Database::builder("replay-example").start()?;
+    /// let no_spool = plant.replay(None, std::time::Duration::from_secs(1)).await;
+    /// assert_eq!(no_spool, Err(CallError::NoSpool));
+    /// # Ok::<(), influx_spool::StartError>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// There is no spool; the deadline has passed (it goes on all the same); the database is stopped.
+    pub async fn replay(
+        &self,
+        only: Option<QuarantineReason>,
+        deadline: Duration,
+    ) -> Result<ReplayReport, CallError> {
+        self.beside(|| messages::replay_to(Arc::clone(self.shared()), only, deadline)).await
     }
 
     /// Waits until a point is on disk or has its fate, and says which. Waiting forces nothing: see

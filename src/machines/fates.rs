@@ -38,6 +38,32 @@ impl FateLog {
         }
     }
 
+    /// Forgets the fates of a range.
+    pub(crate) fn forget(&mut self, seqs: SeqRange) {
+        let begins_before =
+            self.ranges.range(..seqs.first).next_back().map(|(first, range)| (*first, *range));
+        if let Some((first, (last, fate))) = begins_before.filter(|(_, (last, _))| *last >= seqs.first) {
+            self.ranges.insert(first, (seqs.first - 1, fate));
+            self.keep_behind(seqs, last, fate);
+        }
+        while let Some((&first, &(last, fate))) = self.ranges.range(seqs.first..=seqs.last).next() {
+            self.ranges.remove(&first);
+            self.keep_behind(seqs, last, fate);
+        }
+    }
+
+    /// Forgets which points are in quarantine.
+    pub(crate) fn forget_quarantined(&mut self) {
+        self.ranges.retain(|_, (_, fate)| !matches!(fate, Fate::Quarantined(_)));
+    }
+
+    /// Keeps what a range held behind the end of those forgotten.
+    fn keep_behind(&mut self, forgotten: SeqRange, last: u64, fate: Fate) {
+        if last > forgotten.last {
+            self.ranges.insert(forgotten.last + 1, (last, fate));
+        }
+    }
+
     /// The fate of one point; `None` if it has none, or if it was forgotten.
     pub(crate) fn of(&self, number: u64) -> Option<Fate> {
         let (_, &(last, fate)) = self.ranges.range(..=number).next_back()?;
@@ -49,6 +75,22 @@ impl FateLog {
 mod tests {
     use super::*;
     use crate::values::fate::ShedReason;
+
+    #[test]
+    fn what_is_forgotten_leaves_what_was_around_it() {
+        for (first, last) in [(1, 30), (5, 25), (11, 20), (10, 10), (1, 1), (30, 30), (15, 40)] {
+            let mut log = FateLog::default();
+            log.note(SeqRange { first: 1, last: 10 }, Fate::Delivered);
+            log.note(SeqRange { first: 11, last: 20 }, Fate::Expired);
+            log.note(SeqRange { first: 21, last: 30 }, Fate::Delivered);
+            log.forget(SeqRange { first, last });
+            for number in 1..=30 {
+                let fate = if (11..=20).contains(&number) { Fate::Expired } else { Fate::Delivered };
+                let wants = (number < first || number > last).then_some(fate);
+                assert_eq!(log.of(number), wants, "{number} without {first}..={last}");
+            }
+        }
+    }
 
     #[test]
     fn adjacent_ranges_of_one_fate_grow_together_in_any_order() {

@@ -44,8 +44,17 @@ pub struct ReplayReport {
     pub points: u64,
     /// Points that could not be read back. They left the quarantine, and count as damaged now.
     pub damaged_points: u64,
-    /// Whether some had to stay in quarantine, because the disk is down to its last 64 MiB.
-    pub disk_full: bool,
+    /// Whether some had to stay in quarantine, for want of room in the spool or on the disk.
+    pub is_short_of_room: bool,
+}
+
+impl ReplayReport {
+    pub(crate) fn add(&mut self, replayed: &Replayed) {
+        self.batches += replayed.backlog.batches;
+        self.points += replayed.backlog.points;
+        self.damaged_points += replayed.damaged.points;
+        self.is_short_of_room = replayed.withheld.is_some();
+    }
 }
 
 /// Takes batches back from the quarantine of a spool that nobody has open: all, or those that are there for one reason.
@@ -96,11 +105,8 @@ fn replay_all(
         let now = SystemTime::now();
         let plan = CommitPlan { number, replay: Some(wanted), ..CommitPlan::default() };
         let replayed = spool.commit(&plan, now)?.replayed.unwrap_or_default();
-        report.batches += replayed.backlog.batches;
-        report.points += replayed.backlog.points;
-        report.damaged_points += replayed.damaged.points;
-        report.disk_full = replayed.withheld.is_some();
-        if !replayed.more || report.disk_full {
+        report.add(&replayed);
+        if !replayed.more || report.is_short_of_room {
             return Ok(report);
         }
         spool.maintain(now)?;

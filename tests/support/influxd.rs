@@ -178,7 +178,6 @@ bind-address = "127.0.0.1:RPC_PORT"
   bind-address = "127.0.0.1:UDP_PORT"
   database = "udp"
   batch-timeout = "100ms"
-  read-buffer = 2097152
 "#;
 
 fn find_program(name: &str) -> Option<PathBuf> {

@@ -91,6 +91,16 @@ impl Books {
         self.fates.note(seqs, fate);
     }
 
+    /// The points have no fate any more.
+    pub(super) fn forget_fate(&mut self, seqs: SeqRange) {
+        self.fates.forget(seqs);
+    }
+
+    /// Which points are in quarantine is not known any more.
+    pub(super) fn forget_quarantined(&mut self) {
+        self.fates.forget_quarantined();
+    }
+
     pub(super) fn fate_of(&self, number: u64) -> Option<Fate> {
         self.fates.of(number)
     }

@@ -16,9 +16,10 @@
 //!
 //! - `queue`: encoded lines, in segments. Here points slide.
 //! - `window`: batches by first number. A batch is *volatile* while it has no row in the spool.
-//! - `beyond`: rows of the spool that are not in the window, known by their sums only. They are newer than every
-//!   stored batch of the window and older than every volatile one: while any row is beyond, what gets a row leaves the
-//!   window, so the window and memory stay small however long an outage lasts.
+//! - `beyond`: rows of the spool that are not in the window, known by their sums only. Their numbers are above
+//!   `read_to` and below those of every volatile batch: while any row is beyond, what gets a row leaves the window, so the
+//!   window and memory stay small however long an outage lasts. A batch that is in work and was read before a
+//!   [replay](replay) took older ones back is above `read_to`, too; it waits for them.
 //!
 //! # Invariants
 //!
@@ -33,6 +34,7 @@
 mod books;
 mod held;
 mod push;
+mod replay;
 mod save;
 mod seal;
 mod send;
@@ -40,7 +42,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,6 +53,7 @@ pub(crate) use send::{Answered, Lease, Load};
 
 use self::books::Books;
 use self::held::Held;
+use self::replay::Replaying;
 use self::save::Saving;
 use self::send::SizeLearnt;
 use super::link::{Link, LinkNews};
@@ -128,6 +131,7 @@ pub(crate) struct Transit {
     read_to: u64,
     books: Books,
     saving: Option<Saving>,
+    replays: VecDeque<Replaying>,
     commit_number: u64,
     /// Batches up to this number are to be sealed, or stored, without waiting any longer.
     seal_mark: u64,
@@ -175,6 +179,7 @@ impl Transit {
             read_to: 0,
             books: Books::new(opened.ledger.clone()),
             saving: None,
+            replays: VecDeque::new(),
             commit_number: opened.commit_number,
             seal_mark: 0,
             commit_mark: 0,
@@ -305,6 +310,7 @@ impl Transit {
     /// Ends every wait: nothing more will happen.
     pub(crate) fn dismiss(&mut self) {
         self.dismissed = true;
+        self.replays.clear();
         self.waiters = Waiters::default();
     }
 

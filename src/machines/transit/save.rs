@@ -138,10 +138,11 @@ impl Transit {
         let records_due = self.records_due_at().is_some_and(|at| at <= now);
         // Nobody may need room by now, and still the spool is said to have none: an empty transaction tells.
         let room_unknown = self.append_not_before.is_some_and(|at| at <= now);
-        if keys.is_empty() && !force && !records_due && !room_unknown {
+        let replay = self.next_replay();
+        if keys.is_empty() && !force && !records_due && !room_unknown && replay.is_none() {
             return None;
         }
-        let plan = self.make_plan(keys, stamp_last);
+        let plan = CommitPlan { replay, ..self.make_plan(keys, stamp_last) };
         self.counters.commits += 1;
         Some(plan)
     }
@@ -177,6 +178,7 @@ impl Transit {
         for evicted in &outcome.evicted {
             self.evicted(evicted);
         }
+        self.replayed(outcome, now);
         if asked_for_room {
             self.note_room(outcome.withheld, now);
         }
@@ -248,8 +250,12 @@ impl Transit {
             Some(saving) => {
                 let row = |key: &u64| find(*key).row().map(|row| (*key, row));
                 let rows = saving.keys.iter().filter_map(row).collect();
+                let replay = saving.plan.replay.is_some();
                 self.saved(saving, &rows, now);
                 self.note_room(None, now);
+                if replay {
+                    self.replayed_unheard();
+                }
             }
             None => self.commit_failed(now),
         }
@@ -270,7 +276,7 @@ impl Transit {
 
     /// What to read back, if the window has room.
     pub(crate) fn wants_read(&self) -> Option<ReadRequest> {
-        let rows = self.window.values().filter(|held| !held.is_volatile()).count();
+        let rows = self.window.range(..=self.read_to).filter(|(_, held)| !held.is_volatile()).count();
         (self.beyond.batches > self.damaged_rows && rows < WINDOW_ROWS_MIN)
             .then(|| ReadRequest { after: self.read_to, rows_max: WINDOW_ROWS_MAX - rows })
     }
@@ -284,16 +290,19 @@ impl Transit {
         for read in rows {
             self.counters.rows_read += 1;
             match read.batch {
-                // Found again after a repair, and never counted among those beyond.
-                Ok(ref batch) if self.window.contains_key(&batch.seqs.first) => {
+                // Passed again, after a repair or a replay, and not counted among those beyond.
+                Ok(ref batch) if self.is_at_hand(read.row, batch.seqs.first) => {
                     self.read_to = batch.seqs.first;
                 }
                 Ok(ref batch) => {
                     let batch = batch.clone();
+                    // It may come from quarantine.
+                    self.books.forget_fate(batch.seqs);
                     self.beyond.remove(Tally::new(batch.points(), batch.raw_len));
                     self.read_to = batch.seqs.first;
                     self.insert(batch.seqs.first, held_from(&read, batch));
                 }
+                Err(_) if self.is_at_hand(read.row, read.first_seq) => self.read_to = read.first_seq,
                 Err(damaged) => {
                     // What it held is known when the transaction that deletes it has compared the sums. Until then
                     // it counts as pending.
@@ -308,6 +317,13 @@ impl Transit {
             }
         }
         self.pass_marks();
+    }
+
+    /// Whether a row of the file is in the window, or settled and about to be deleted.
+    fn is_at_hand(&self, row: RowId, first_seq: u64) -> bool {
+        let planned = self.saving.iter().flat_map(|saving| &saving.plan.settle);
+        let settled = self.books.unsaved.settle.iter().map(|(settled, _)| settled);
+        self.window.contains_key(&first_seq) || planned.chain(settled).any(|settled| settled.row == row)
     }
 
     /// How long the oldest point has been only in memory.
@@ -430,7 +446,6 @@ impl Transit {
     pub(super) fn record_settled(&mut self, settled: Settled, row: Option<RowId>, now: Instant) {
         let Settled { held, end } = settled;
         let Some(row) = row else { return self.record_unstored(&held, end, now) };
-        self.read_to = self.read_to.max(held.seqs.first);
         let settle = match end {
             End::Whole { fate, status, words } => {
                 SettleRow { status, words, ..settle_row(row, held.seqs.first, fate) }

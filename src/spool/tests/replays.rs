@@ -281,7 +281,7 @@ fn a_file_that_nobody_has_open_is_replayed_by_anyone() {
 
     let report = super::replay(bench.path(), Some(QuarantineReason::Refused)).unwrap();
     assert_eq!((report.batches, report.points, report.damaged_points), (2, 20, 0));
-    assert!(!report.disk_full);
+    assert!(!report.is_short_of_room);
     let seen = inspect(bench.path()).unwrap();
     assert!(seen.adds_up && seen.clean_stop);
     assert_eq!((seen.backlog.batches, seen.quarantine.batches, seen.unclean_ends_total), (2, 1, 0));

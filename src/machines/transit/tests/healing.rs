@@ -267,3 +267,40 @@ fn the_moments_of_the_attempts_follow_what_the_server_asks_for() {
     let silly = attempts(&mut world(None, |_| false), &busy(Some(u64::MAX)), minute * 11);
     assert_eq!(silly, [0, 600_000], "ten minutes are the most");
 }
+
+#[test]
+fn what_is_taken_back_from_quarantine_goes_before_everything_younger() {
+    for end in [End::Answered, End::AnswerLost, End::Never] {
+        let mut world = world(Some(Duration::ZERO), |number| number == 4 || number == 11);
+        while world.fates.len() < 15 {
+            assert!(world.lease(0));
+            world.judge(0, &complaint(Cause::Malformed));
+        }
+        world.push(20);
+        seal_all(&mut world);
+        while world.plan(true) {
+            world.finish_trip(End::Answered);
+            if world.pending.len() == 20 && world.transit.unsaved_points() == 0 {
+                break;
+            }
+        }
+        world.bad = |_| false;
+        assert!(world.lease(0), "one of the younger is on its way already");
+        world.replay();
+        assert!(world.plan(false));
+        world.finish_trip(end);
+        println!("{end:?} {:?} {:?}", world.pending, world.disk.fates);
+        world.check();
+        if end == End::Never {
+            assert!(world.plan(false), "asked for again");
+            world.finish_trip(End::Answered);
+        }
+        assert!(world.pending.contains(&4) && world.pending.contains(&11));
+        world.answer(0, Verdict::Delivered);
+        world.read();
+        assert!(world.lease(0) && world.leases[&0].batch.seqs.first == 4);
+        world.check();
+        world.drain();
+        check_fates(&world, MALFORMED);
+    }
+}

@@ -29,6 +29,7 @@ enum Action {
     Ask(u64, Until),
     Flush,
     CommitAll,
+    Replay,
     Reconfigure(Terms),
     Crash,
 }
@@ -76,6 +77,7 @@ fn action() -> impl Strategy<Value = Action> {
         4 => (0..30_u64, until).prop_map(|(back, until)| Action::Ask(back, until)),
         1 => Just(Action::Flush),
         1 => Just(Action::CommitAll),
+        1 => Just(Action::Replay),
         1 => any_terms().prop_map(Action::Reconfigure),
         1 => Just(Action::Crash),
     ]
@@ -126,6 +128,11 @@ fn act(world: &mut World, action: Action, has_spool: bool) {
         Action::CommitAll => {
             if has_spool {
                 world.commit_all();
+            }
+        }
+        Action::Replay => {
+            if has_spool {
+                world.replay();
             }
         }
         Action::Reconfigure(mut terms) => {

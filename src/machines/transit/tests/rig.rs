@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::machines::codec;
 use crate::machines::plan::{
-    CommitPlan, Committed, DamagedRow, Evicted, ReadBatch, RowId, SettleRow, Withheld,
+    CommitPlan, Committed, DamagedRow, Evicted, ReadBatch, Replayed, RowId, SettleRow, Withheld,
 };
 use crate::machines::queue::SegmentLimits;
 use crate::machines::transit::{Found, Opened, ReadRequest, Terms};
@@ -108,6 +108,9 @@ struct Row {
 pub(super) struct Disk {
     rows: BTreeMap<u64, Row>,
     pub(super) fates: BTreeMap<u64, Fate>,
+    quarantine: BTreeMap<u64, Batch>,
+    /// Points that were taken back from quarantine, and the fate that they had met.
+    pub(super) replayed: Vec<(u64, Fate)>,
     ledger: Ledger,
     commit_number: u64,
     next_id: i64,
@@ -122,6 +125,8 @@ impl Disk {
         Self {
             rows: BTreeMap::new(),
             fates: BTreeMap::new(),
+            quarantine: BTreeMap::new(),
+            replayed: Vec::new(),
             ledger: Ledger::default(),
             commit_number: 0,
             next_id: 1,
@@ -196,6 +201,7 @@ impl Disk {
             self.give(direct.seqs, tally, direct.fate);
             if let Some(quarantined) = &direct.quarantine {
                 assert_eq!(quarantined.batch.seqs, direct.seqs, "what is kept is what is counted");
+                self.quarantine.insert(direct.seqs.first, quarantined.batch.clone());
             }
         }
         for note in &plan.attempts {
@@ -216,16 +222,47 @@ impl Disk {
             }
             appended.push(self.insert(batch));
         }
+        let replayed = plan.replay.map(|_| self.take_back(withheld));
         Committed {
             appended,
             withheld,
             settled,
             evicted,
             quarantine_evicted: Vec::new(),
-            replayed: None,
+            replayed,
             backlog: self.backlog(),
             ledger: self.ledger.clone(),
         }
+    }
+
+    /// Takes the two oldest batches back from quarantine, if there is room.
+    fn take_back(&mut self, withheld: Option<Withheld>) -> Replayed {
+        let mut replayed = Replayed::default();
+        for _ in 0..2 {
+            let Some((&first, batch)) = self.quarantine.first_key_value() else { break };
+            if withheld.is_some() || self.rows.len() >= self.rows_max {
+                replayed.withheld = Some(Withheld::SpoolFull);
+                break;
+            }
+            let batch = batch.clone();
+            self.quarantine.remove(&first);
+            let tally = Tally::new(batch.points(), batch.raw_len);
+            let fate = self.fates[&first];
+            self.ledger.unsettle(fate, tally);
+            for number in batch.seqs.first..=batch.seqs.last {
+                assert_eq!(self.fates.remove(&number), Some(fate));
+                self.replayed.push((number, fate));
+            }
+            let id = RowId(self.next_id);
+            self.next_id += 1;
+            replayed.first_seq = if replayed.seqs.is_empty() { first } else { replayed.first_seq.min(first) };
+            replayed.seqs.push(batch.seqs);
+            replayed.backlog.add(tally);
+            let row = Row { id, batch, damaged: false, attempts: 0, panics: 0 };
+            assert!(self.rows.insert(first, row).is_none(), "{first} is stored once");
+        }
+        replayed.more = !self.quarantine.is_empty();
+        replayed
     }
 
     fn insert(&mut self, batch: &Batch) -> RowId {
@@ -252,7 +289,10 @@ impl Disk {
                 self.give(part.seqs, Tally::new(part.seqs.points(), part.bytes), part.fate);
                 let kept = part.quarantine.as_ref().map(|kept| kept.batch.seqs);
                 assert_eq!(kept, matches!(part.fate, Fate::Quarantined(_)).then_some(part.seqs));
-                part.quarantine.iter().for_each(|kept| check_body(&kept.batch));
+                for kept in &part.quarantine {
+                    check_body(&kept.batch);
+                    self.quarantine.insert(kept.batch.seqs.first, kept.batch.clone());
+                }
             }
             assert_eq!(next, row.batch.seqs.last + 1, "parts are the whole");
             let bytes: u64 = settle.parts.iter().map(|part| part.bytes).sum();
@@ -260,6 +300,9 @@ impl Disk {
             return true;
         }
         self.give(row.batch.seqs, Tally::new(row.batch.points(), row.batch.raw_len), settle.fate);
+        if matches!(settle.fate, Fate::Quarantined(_)) {
+            self.quarantine.insert(row.batch.seqs.first, row.batch);
+        }
         true
     }
 

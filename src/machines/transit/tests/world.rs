@@ -7,7 +7,7 @@ use tokio::sync::oneshot::Receiver;
 
 use super::rig::{Disk, HERE, check_body, line_of};
 use crate::machines::division::{Complaint, Lines};
-use crate::machines::plan::CommitPlan;
+use crate::machines::plan::{CommitPlan, Replayed};
 use crate::machines::queue::EncodedLine;
 use crate::machines::transit::held::Held;
 use crate::machines::transit::{
@@ -17,7 +17,7 @@ use crate::machines::verdict::{Blame, Cause, Refusal, Trouble, Verdict};
 use crate::machines::waiters::Until;
 use crate::values::config::WhenFull;
 use crate::values::fate::{Fate, QuarantineReason, ShedReason, Standing};
-use crate::values::ledger::Ledger;
+use crate::values::ledger::{Ledger, Tally};
 
 pub(super) const QUEUE_FULL: Fate = Fate::Shed(ShedReason::QueueFull);
 
@@ -55,6 +55,7 @@ pub(super) struct World {
     receipts: Vec<(u64, Until, Receiver<Standing>)>,
     flushes: Vec<(u64, Receiver<()>)>,
     commits: Vec<(u64, Receiver<()>)>,
+    replays: Vec<Receiver<Replayed>>,
 }
 
 impl World {
@@ -77,6 +78,7 @@ impl World {
             receipts: Vec::new(),
             flushes: Vec::new(),
             commits: Vec::new(),
+            replays: Vec::new(),
         }
     }
 
@@ -172,6 +174,7 @@ impl World {
         let Some((plan, read)) = self.trip.take() else { return };
         let before = self.disk.fates.len();
         let outcome = (end != End::Never).then(|| self.disk.commit(&plan));
+        self.take_back_replayed();
         if self.disk.fates.len() != before {
             self.learn_fates_of_the_disk();
         }
@@ -189,6 +192,21 @@ impl World {
             disk.find(key)
         };
         self.transit.reopened(&opened, find, now);
+    }
+
+    /// Points that came back from quarantine are pending again. Those of an earlier life were not known here.
+    fn take_back_replayed(&mut self) {
+        for (number, fate) in std::mem::take(&mut self.disk.replayed) {
+            if self.fates.remove(&number).is_none() {
+                self.base.unsettle(fate, Tally::new(1, 0));
+            }
+            assert!(self.pending.insert(number), "{number} came back once");
+        }
+    }
+
+    /// Somebody asks for what is in quarantine.
+    pub(super) fn replay(&mut self) {
+        self.replays.push(self.transit.replay(None, i64::MAX));
     }
 
     /// The file's word counts: of what it dropped, and of what was damaged.
@@ -545,12 +563,16 @@ impl World {
     }
 
     fn is_at_rest(&self) -> bool {
-        self.pending.is_empty() && self.jobs.is_empty() && self.trip.is_none() && self.leases.is_empty()
+        let idle = self.jobs.is_empty() && self.trip.is_none() && self.leases.is_empty();
+        idle && self.pending.is_empty() && self.transit.next_replay().is_none()
     }
 
     fn check_the_end(&mut self) {
         self.check();
         assert!(self.flushes.is_empty() && self.commits.is_empty(), "marks are passed");
+        for mut replay in self.replays.drain(..) {
+            assert!(replay.try_recv().is_ok(), "whoever asked for a replay is answered");
+        }
         if self.plan(true) {
             self.finish_trip(End::Answered);
             self.check();
