@@ -281,8 +281,38 @@ fn a_batch_the_server_refuses_is_set_aside_and_can_be_exported() {
     let spool = bench.spool();
     let spool = spool.to_str().unwrap();
     assert_eq!(Program::run(&["export", spool, "--quarantine"], "").check_code(0).stdout, "poison f=2 2\n");
+    let other = Program::run(&["export", spool, "--quarantine", "--only-reason", "suspect"], "");
+    assert_eq!(other.check_code(0).stdout, "");
     assert_eq!(Program::run(&["export", spool], "").check_code(0).stdout, "");
     assert!(Program::run(&["inspect", spool], "").check_code(0).stdout.contains("partial write"));
+}
+
+#[test]
+fn what_is_in_quarantine_is_replayed_once_its_cause_is_mended() {
+    let bench = Bench::up();
+    bench.receiver.set_manner(Manner::RefuseLinesWith("poison".into()));
+    let refused = bench.run(&["--batch-points", "1"], "m f=1 1\npoison f=2 2\npoison f=3 3\n");
+    refused.check_code(2);
+    let spool = bench.spool();
+    let replay = |options: &[&str]| {
+        let args = [&["replay", spool.to_str().unwrap(), "--quarantine"], options].concat();
+        Program::run(&args, "")
+    };
+    replay(&["--only-reason", "cold"]).check_code(1);
+    let none = replay(&["--only-reason", "suspect", "--json"]).check_code(0).json();
+    assert_eq!(none["points"], 0);
+    let replayed = replay(&["--only-reason", "refused"]);
+    assert_eq!(replayed.check_code(0).stdout, "pending again: 2 points in 2 batches\n");
+    assert_eq!(bench.inspect()["backlog"]["points"], 2);
+
+    bench.receiver.set_manner(Manner::Accept);
+    let ended = bench.run(&[], "");
+    assert_eq!(ended.check_code(0).json()["pending"]["points"], 0);
+    let lines = bench.receiver.lines();
+    assert_eq!(lines[lines.len() - 2..], ["poison f=2 2", "poison f=3 3"]);
+    let seen = bench.inspect();
+    assert_eq!((&seen["adds_up"], &seen["quarantine"]["batches"]), (&true.into(), &0.into()));
+    assert_eq!(seen["ledger"]["delivered"]["points"], 3);
 }
 
 #[test]

@@ -21,10 +21,13 @@
 //!
 //! # Operations
 //!
-//! [`Spool::commit`] is the only one that changes data, one transaction a call: fates first, since they free pages,
-//! then appends, then what is taken back from quarantine, then the state. Its number is stored with it. [`Spool::read_after`] reads in the order of the numbers.
-//! [`Spool::maintain`] is for the time between two commits. Who is sending what is not known here: leases live in
-//! memory, and the plan of a commit names them so that none is dropped.
+//! [`Spool::commit`] is the only one that changes data, one transaction a call: fates first, since they free pages, then
+//! appends, then what is taken back from quarantine, then what leaves a full quarantine, then the state. Its number is
+//! stored with it. [`Spool::read_after`] reads in the order of the numbers. [`Spool::maintain`] is for the time between
+//! two commits. Who is sending what is not known here: leases live in memory, and the plan of a commit names them so
+//! that none is dropped.
+//!
+//! A fate can be taken back in one case: what is replayed leaves quarantine with its numbers, and is pending again.
 //!
 //! # What happens at a crash
 //!

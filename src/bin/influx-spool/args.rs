@@ -4,9 +4,10 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use humantime_serde::re::humantime;
-use influx_spool::{Precision, SyncMode};
+use influx_spool::{Precision, QuarantineReason, SyncMode};
 
 /// The environment variable a password is taken from, so that it need not stand in a list of processes.
 pub(crate) const PASSWORD_VARIABLE: &str = "INFLUX_PASSWORD";
@@ -26,6 +27,7 @@ pub(crate) enum Command {
     Write(WriteArgs),
     Inspect(InspectArgs),
     Export(ExportArgs),
+    Replay(ReplayArgs),
 }
 
 /// Write standard input to a database, and wait until it is there.
@@ -98,6 +100,36 @@ pub(crate) struct ExportArgs {
     /// Print what is in quarantine instead.
     #[arg(long)]
     pub(crate) quarantine: bool,
+    /// Only what is there for this reason.
+    #[arg(long, value_parser = reason_parser(), value_name = "REASON", requires = "quarantine")]
+    pub(crate) only_reason: Option<QuarantineReason>,
+}
+
+/// Take batches back from quarantine, once what they were refused for is mended.
+///
+/// The spool must not be in use. Nothing is sent yet: whatever next writes through the spool sends them first, be it
+/// `influx-spool write` without any input.
+#[derive(Debug, Parser)]
+pub(crate) struct ReplayArgs {
+    /// The spool's file.
+    pub(crate) file: PathBuf,
+    /// What is in quarantine. There is nothing else to replay, so this may be left out.
+    #[arg(long)]
+    pub(crate) quarantine: bool,
+    /// Only what is there for this reason.
+    #[arg(long, value_parser = reason_parser(), value_name = "REASON")]
+    pub(crate) only_reason: Option<QuarantineReason>,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn reason_parser() -> impl TypedValueParser<Value = QuarantineReason> {
+    let words = QuarantineReason::ALL.map(QuarantineReason::as_str);
+    PossibleValuesParser::new(words).try_map(|word| {
+        let mut reasons = QuarantineReason::ALL.into_iter();
+        reasons.find(|reason| reason.as_str() == word).ok_or("no such reason")
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

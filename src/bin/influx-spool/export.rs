@@ -11,7 +11,11 @@ use crate::args::ExportArgs;
 /// # Errors
 /// The file cannot be looked into, or standard output not be written to.
 pub(crate) fn run(args: &ExportArgs) -> anyhow::Result<bool> {
-    let what = if args.quarantine { Export::Quarantine } else { Export::Backlog };
+    let what = match args.only_reason {
+        Some(reason) => Export::QuarantinedFor(reason),
+        None if args.quarantine => Export::Quarantine,
+        None => Export::Backlog,
+    };
     let mut out = UntilClosed { out: BufWriter::new(io::stdout().lock()), closed: false };
     let exported = match influx_spool::export(&args.file, what, &mut out) {
         // Whoever reads it, `head` for one, has had enough.

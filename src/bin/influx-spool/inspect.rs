@@ -1,11 +1,11 @@
 //! `influx-spool inspect`: what lies in a spool.
 
 use std::fmt::{self, Display};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use humantime_serde::re::humantime;
 use indicatif::{BinaryBytes, HumanCount};
-use influx_spool::{Destination, Fate, Inspection};
+use influx_spool::{Destination, Fate, Inspection, QuarantineReason, QuarantinedBatch};
 
 use crate::args::InspectArgs;
 use crate::output;
@@ -63,16 +63,34 @@ impl Display for Table<'_> {
 
         f.write_str("\nquarantine\n")?;
         row(f, "batches", &HumanCount(seen.quarantine.batches))?;
-        for batch in &seen.quarantined {
-            let (status, words) = (batch.status.unwrap_or_default(), batch.words.as_deref().unwrap_or("-"));
-            writeln!(
-                f,
-                "  {}: points {} to {}, status {status}: {words}",
-                batch.id, batch.seqs.first, batch.seqs.last
-            )?;
+        row(f, "bytes", &BinaryBytes(seen.quarantine.bytes))?;
+        for part in &seen.quarantine_reasons {
+            row(f, reason(part.reason), &format!("{} points", HumanCount(part.size.points)))?;
         }
-        Ok(())
+        let unlisted = seen.quarantine.batches.saturating_sub(seen.quarantined.len() as u64);
+        if unlisted > 0 {
+            writeln!(f, "  {} older ones, and", HumanCount(unlisted))?;
+        }
+        seen.quarantined.iter().try_for_each(|batch| quarantined(f, batch))
     }
+}
+
+fn quarantined(f: &mut fmt::Formatter<'_>, batch: &QuarantinedBatch) -> fmt::Result {
+    let since = u64::try_from(batch.since_ms).unwrap_or(0);
+    let since = humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_millis(since));
+    let QuarantinedBatch { id, seqs, .. } = batch;
+    write!(f, "  {id}: {since} points {} to {}, {}", seqs.first, seqs.last, reason(batch.reason))?;
+    if let Some(status) = batch.status {
+        write!(f, ", status {status}")?;
+    }
+    if batch.replays > 0 {
+        write!(f, ", replayed {} times", batch.replays)?;
+    }
+    writeln!(f, ": {}", batch.words.as_deref().unwrap_or("-"))
+}
+
+fn reason(reason: Option<QuarantineReason>) -> &'static str {
+    reason.map_or("(unreadable)", QuarantineReason::as_str)
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, value: &dyn Display) -> fmt::Result {

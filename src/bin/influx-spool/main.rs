@@ -13,6 +13,7 @@ mod interrupt;
 mod output;
 mod progress;
 mod refusals;
+mod replay;
 mod summary;
 mod write;
 
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Write(args) => write::run(&args, &screen),
         Command::Inspect(args) => inspect::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Replay(args) => replay::run(&args),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -42,6 +42,8 @@ fn an_inspection_tells_everything_while_the_owner_is_at_work() {
     let kept = &seen.quarantined[0];
     assert_eq!((kept.seqs.first, kept.status, kept.words.as_deref()), (2, Some(400), Some("no")));
     assert_eq!(kept.reason, Some(QuarantineReason::Refused));
+    let sums: Vec<_> = seen.quarantine_reasons.iter().map(|sum| (sum.reason, sum.batches)).collect();
+    assert_eq!(sums, [(Some(QuarantineReason::Refused), 1)]);
     assert!(seen.oldest_age_seconds > Some(3_600));
     let json = serde_json::to_value(&seen).unwrap();
     assert_eq!(json["ledger"]["accepted"]["points"], 3);
@@ -72,6 +74,12 @@ fn an_export_prints_the_lines_of_the_backlog_or_of_the_quarantine() {
     let mut out = Vec::new();
     export(bench.path(), Export::Quarantine, &mut out).unwrap();
     assert_eq!(String::from_utf8(out).unwrap(), line(2));
+    for (reason, lines) in [(QuarantineReason::Refused, line(2)), (QuarantineReason::Suspect, String::new())]
+    {
+        let mut out = Vec::new();
+        export(bench.path(), Export::QuarantinedFor(reason), &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), lines);
+    }
 
     life.spool.conn.execute("UPDATE batch SET body = x'00' WHERE first_seq = 1", []).unwrap();
     let mut out = Vec::new();
