@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use reqwest::{Client, Url};
+use reqwest::{Body, Client, Url};
 use rustls::ClientConfig;
 
 use super::credentials::Credentials;
 use super::endpoints::Endpoints;
 use super::failure::failure;
 use super::file::{FileStamp, LocalError};
+use super::held_body::HeldBody;
 use super::request::Request;
 use super::tls::Tls;
 use crate::machines::verdict::{TransportError, TransportErrorKind};
@@ -148,7 +149,10 @@ impl Inner {
             .timeout(request.timeout.unwrap_or(self.config.timeout))
             .headers(request.headers);
         if let Some(body) = request.body {
-            building = building.body(body);
+            building = building.body(match request.holds_body {
+                false => Body::from(body),
+                true => Body::wrap(HeldBody::new(body)),
+            });
         }
         let request = self.credentials.add_to_headers(building)?.build();
         Ok((client, request.map_err(|error| LocalError::new("http", failure(&error).words))?))

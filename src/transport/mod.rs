@@ -9,6 +9,7 @@ mod credentials;
 mod endpoints;
 mod failure;
 mod file;
+mod held_body;
 mod request;
 mod secret;
 mod tls;
