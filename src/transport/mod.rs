@@ -12,6 +12,8 @@ mod file;
 mod held_body;
 mod request;
 mod secret;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod udp;
 mod write;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
@@ -21,6 +22,9 @@ use crate::values::precision::Precision;
 /// The client fails to write then, and does not look whether there was an answer. A shorter body is in the socket's
 /// buffer as a whole: what comes next is reading.
 const UNHEARD_BYTES_MIN: usize = 16 << 10;
+
+/// A server that takes longer to say that it is there is no better than one that is not.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Writes to a server by HTTP, through the interface that each destination names.
 ///
@@ -89,7 +93,7 @@ async fn answer(client: &HttpClient, request: Request) -> Answer {
 }
 
 async fn status(client: &HttpClient, page: &str) -> Option<u16> {
-    client.send(Request::get(&[page])).await.ok().map(|reply| reply.status())
+    client.send(Request::get(&[page]).timeout(PING_TIMEOUT)).await.ok().map(|reply| reply.status())
 }
 
 fn write_request(destination: &Destination, codec: Codec) -> Request {
