@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 5] = [&["values"], &["machines"], &["spool", "transport"], &["actors"], &["faces"]];
 
 /// Which crates are whose business alone.
-const OWNERS: [(&str, &[&str]); 6] = [
+const OWNERS: [(&str, &[&str]); 9] = [
     ("rusqlite", &["spool"]),
     ("rusqlite_migration", &["spool"]),
     ("reqwest", &["transport"]),
+    ("hyper", &["transport"]),
+    ("http_body", &["transport"]),
+    ("rustls", &["transport"]),
     ("actix", &["actors", "faces"]),
     ("actix_rt", &["actors", "faces"]),
     ("actix_web", &["faces"]),

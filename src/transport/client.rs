@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use reqwest::{Client, Url};
+use reqwest::{Body, Client, Url};
 use rustls::ClientConfig;
 
 use super::credentials::Credentials;
 use super::endpoints::Endpoints;
 use super::failure::failure;
 use super::file::{FileStamp, LocalError};
+use super::held_body::HeldBody;
 use super::request::Request;
 use super::tls::Tls;
 use crate::machines::verdict::{TransportError, TransportErrorKind};
@@ -56,12 +57,11 @@ impl HttpClient {
     pub(crate) fn new(config: &HttpConfig) -> Result<Self, ConfigError> {
         let endpoints = Endpoints::new(config)?;
         Credentials::check(&config.auth)?;
-        let proxied = matches!(&config.proxy, Proxy::Url(url) if url.starts_with("https://"));
-        let tls = if endpoints.is_any_encrypted() || proxied {
-            Tls::Encrypted(config.tls.clone())
-        } else {
-            Tls::Plain
-        };
+        if let Proxy::Url(url) = &config.proxy {
+            proxy(url)?;
+        }
+        let is_encrypted = endpoints.is_any_encrypted() || is_proxy_encrypted(&config.proxy);
+        let tls = if is_encrypted { Tls::Encrypted(config.tls.clone()) } else { Tls::Plain };
         let inner = Inner {
             endpoints,
             credentials: Credentials::new(&config.auth),
@@ -79,9 +79,7 @@ impl HttpClient {
     /// # Errors
     /// Names the setting that cannot be, and why.
     pub(crate) fn check(config: &HttpConfig) -> Result<(), ConfigError> {
-        let client = Self::new(config)?;
-        let tls = client.inner.tls.client_config()?;
-        client.inner.connect_by(tls)?;
+        Self::new(config)?.inner.tls.client_config()?;
         Ok(())
     }
 
@@ -148,7 +146,10 @@ impl Inner {
             .timeout(request.timeout.unwrap_or(self.config.timeout))
             .headers(request.headers);
         if let Some(body) = request.body {
-            building = building.body(body);
+            building = building.body(match request.holds_body {
+                false => Body::from(body),
+                true => Body::wrap(HeldBody::new(body)),
+            });
         }
         let request = self.credentials.add_to_headers(building)?.build();
         Ok((client, request.map_err(|error| LocalError::new("http", failure(&error).words))?))
@@ -158,15 +159,12 @@ impl Inner {
     fn client(&self) -> Result<Client, LocalError> {
         let stamps = self.tls.stamps();
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let tls = match pool
-            .take_if(|pool| pool.stamps != stamps || pool.born.elapsed() >= self.config.connection_age_max)
-        {
-            None => match &*pool {
-                Some(pool) => return Ok(pool.client.clone()),
-                None => self.tls.client_config()?,
-            },
+        let tls = match pool.take() {
+            Some(kept) if kept.stamps == stamps && kept.born.elapsed() < self.config.connection_age_max => {
+                return Ok(pool.insert(kept).client.clone());
+            }
             Some(old) if old.stamps == stamps => old.tls,
-            Some(_) => self.tls.client_config()?,
+            _ => self.tls.client_config()?,
         };
         let client = self.connect_by(tls.clone())?;
         *pool = Some(Pool { client: client.clone(), born: Instant::now(), tls, stamps });
@@ -224,6 +222,18 @@ fn headers(config: &HttpConfig) -> Result<HeaderMap, LocalError> {
         headers.insert(key, value);
     }
     Ok(headers)
+}
+
+/// Whether the way to the proxy itself is encrypted.
+fn is_proxy_encrypted(proxy: &Proxy) -> bool {
+    let is_https = |url: &str| url.starts_with("https://");
+    match proxy {
+        Proxy::None => false,
+        Proxy::Url(url) => is_https(url),
+        Proxy::Environment => ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]
+            .iter()
+            .any(|name| std::env::var(name).is_ok_and(|url| is_https(&url))),
+    }
 }
 
 fn proxy(url: &str) -> Result<reqwest::Proxy, LocalError> {

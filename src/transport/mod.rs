@@ -9,8 +9,11 @@ mod credentials;
 mod endpoints;
 mod failure;
 mod file;
+mod held_body;
 mod request;
 mod secret;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod udp;
 mod write;

@@ -14,6 +14,7 @@ pub(crate) struct Request {
     query: Vec<(&'static str, String)>,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Bytes>,
+    pub(super) holds_body: bool,
     pub(super) timeout: Option<Duration>,
 }
 
@@ -21,7 +22,15 @@ impl Request {
     /// `path` are the segments below the server's root, each as it is: they are escaped here.
     pub(crate) fn new(method: Method, path: &[&str]) -> Self {
         let path = path.iter().map(|segment| (*segment).to_owned()).collect();
-        Self { method, path, query: Vec::new(), headers: HeaderMap::new(), body: None, timeout: None }
+        Self {
+            method,
+            path,
+            query: Vec::new(),
+            headers: HeaderMap::new(),
+            body: None,
+            holds_body: false,
+            timeout: None,
+        }
     }
 
     pub(crate) fn get(path: &[&str]) -> Self {
@@ -48,6 +57,13 @@ impl Request {
     #[must_use]
     pub(crate) fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = Some(body.into());
+        self
+    }
+
+    /// Sends the head, and the body only if the server has not refused the request within a second.
+    #[must_use]
+    pub(crate) const fn hold_body(mut self) -> Self {
+        self.holds_body = true;
         self
     }
 

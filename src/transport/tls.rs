@@ -4,7 +4,8 @@
 //! the application's to choose, and would load the system's authorities where nothing is encrypted.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
@@ -18,6 +19,9 @@ use crate::values::config::TlsConfig;
 const CA_FILE: &str = "http.tls.ca_file";
 const CERT_FILE: &str = "http.tls.cert_file";
 const KEY_FILE: &str = "http.tls.key_file";
+
+/// Reading the system's authorities takes 10 ms (Debian, 146 of them). They change with an update of the system.
+const SYSTEM_ROOTS_AGE_MAX: Duration = Duration::from_secs(600);
 
 /// Makes the configuration of rustls; `Plain` never loads a certificate.
 pub(super) enum Tls {
@@ -72,19 +76,30 @@ fn versions(
         .map_err(|error| LocalError::new("http.tls", error.to_string()))
 }
 
-/// Loading the system's authorities takes some milliseconds, and is not done where nobody is verified. One that cannot be
-/// read is left out, as elsewhere: if it was needed, the handshake says so.
 fn roots(config: &TlsConfig) -> Result<RootCertStore, LocalError> {
-    let mut roots = RootCertStore::empty();
-    if config.system_roots && config.verify {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
+    let mut roots =
+        if config.system_roots && config.verify { system_roots() } else { RootCertStore::empty() };
     if let Some(file) = &config.ca_file {
         for certificate in certificates(CA_FILE, file)? {
             roots.add(certificate).map_err(|error| LocalError::of_file(CA_FILE, file, error))?;
         }
     }
     Ok(roots)
+}
+
+/// The system's authorities, read once for all databases. One that cannot be read is left out, as elsewhere: if it was
+/// needed, the handshake says so.
+fn system_roots() -> RootCertStore {
+    static LOADED: Mutex<Option<(Instant, RootCertStore)>> = Mutex::new(None);
+    // Held while they are read: whoever comes second need not read them again.
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, roots)) = loaded.as_ref().filter(|(read, _)| read.elapsed() < SYSTEM_ROOTS_AGE_MAX) {
+        return roots.clone();
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    *loaded = Some((Instant::now(), roots.clone()));
+    roots
 }
 
 fn certificates(setting: &'static str, file: &Path) -> Result<Vec<CertificateDer<'static>>, LocalError> {

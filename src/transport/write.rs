@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
@@ -10,12 +11,25 @@ use super::Transport;
 use super::answer::read;
 use super::client::HttpClient;
 use super::request::Request;
-use crate::machines::verdict::{Answer, Response};
+use crate::machines::verdict::{Answer, Response, TransportErrorKind};
 use crate::values::batch::{Api, Codec, Destination};
 use crate::values::config::{ConfigError, HttpConfig};
 use crate::values::precision::Precision;
 
+/// From this length of a body on an answer may have been lost when the connection was reset.
+///
+/// A server that answers before it has read a body, 413 mostly, and closes, resets the connection when more of the body arrives.
+/// The client fails to write then, and does not look whether there was an answer. A shorter body is in the socket's
+/// buffer as a whole: what comes next is reading.
+const UNHEARD_BYTES_MIN: usize = 16 << 10;
+
+/// A server that takes longer to say that it is there is no better than one that is not.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Writes to a server by HTTP, through the interface that each destination names.
+///
+/// A connection that is reset while a long body is under way is no answer, but there may have been one: then the request
+/// is made once more with its body held back, and the answer is heard.
 #[derive(Debug)]
 pub(crate) struct HttpWriter {
     client: HttpClient,
@@ -37,8 +51,16 @@ impl Transport for HttpWriter {
         body: Bytes,
     ) -> Pin<Box<dyn Future<Output = Answer>>> {
         let client = self.client.clone();
+        let is_long = body.len() > UNHEARD_BYTES_MIN;
         let request = write_request(destination, codec).body(body);
-        Box::pin(async move { answer(&client, request).await })
+        Box::pin(async move {
+            match answer(&client, request.clone()).await {
+                Answer::Failed(error) if is_long && error.kind == TransportErrorKind::Reset => {
+                    answer(&client, request.hold_body()).await
+                }
+                answered => answered,
+            }
+        })
     }
 
     fn ping(&self) -> Pin<Box<dyn Future<Output = bool>>> {
@@ -71,7 +93,7 @@ async fn answer(client: &HttpClient, request: Request) -> Answer {
 }
 
 async fn status(client: &HttpClient, page: &str) -> Option<u16> {
-    client.send(Request::get(&[page])).await.ok().map(|reply| reply.status())
+    client.send(Request::get(&[page]).timeout(PING_TIMEOUT)).await.ok().map(|reply| reply.status())
 }
 
 fn write_request(destination: &Destination, codec: Codec) -> Request {

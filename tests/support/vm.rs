@@ -37,7 +37,8 @@ impl Victoria {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Every value of a metric (`MEASUREMENT_FIELD`) with its time in milliseconds, of all series together.
+    /// Every value of a metric (`MEASUREMENT_FIELD`) with its time in milliseconds, of all series together. Those of the last
+    /// seconds may be missing: give points older stamps.
     pub fn values(&self, metric: &str) -> Vec<(i64, f64)> {
         // What was written is visible after this.
         request(self.port, "GET", "/internal/force_flush", "", b"").expect("VictoriaMetrics answers");
