@@ -187,7 +187,7 @@ pub(super) const TABLE: &[Row] = &[
         .says(&[BeginsAndHolds("cannot read", "too long line")])
         .refused(TooLarge, Points::Some),
     // What they say of the request: nothing of the data.
-    row("credentials not understood", "")
+    row("credentials not understood", "InfluxDB 3 answers so to a scheme it does not know, and to an empty token.")
         .on(&[400])
         .says(&[Begins("Authorization header was malformed")])
         .holds(Unauthorized),
@@ -221,7 +221,7 @@ pub(super) const TABLE: &[Row] = &[
             Begins("no org/bucket destination provided"),
         ])
         .holds(Misconfigured),
-    row("database name not allowed", "")
+    row("database name not allowed", "InfluxDB 3 takes letters, digits, underscores and hyphens.")
         .on(OF_REQUEST)
         .says(&[Begins("invalid character in database or rp name")])
         .holds(Misconfigured),
@@ -278,7 +278,7 @@ pub(super) const TABLE: &[Row] = &[
     row("refused by a stranger", "A proxy, or a server that does not know the interface. Its words are not believed.")
         .on(&[400, 422])
         .suspects(WrongEndpoint),
-    row("server in trouble", "")
+    row("server in trouble", "Its own trouble, as a rule; or a batch that it breaks on.")
         .class(5)
         .suspects(Unavailable),
     row("redirected", "Not followed: where points go is not for a server to say.")
@@ -290,7 +290,8 @@ pub(super) const TABLE: &[Row] = &[
     row("nothing there", "Another service, another version, or a wrong path.")
         .on(&[404, 405])
         .holds(WrongEndpoint),
-    row("another fault of the request", "")
+    row("encoding refused", "Set `compression` to none.").on(&[415]).holds(Misconfigured),
+    row("another fault of the request", "Nothing that an InfluxDB is known to answer to a write.")
         .class(4)
         .holds(WrongEndpoint),
     STRANGE,
@@ -298,7 +299,7 @@ pub(super) const TABLE: &[Row] = &[
     row("no credentials", "A file with a secret or a certificate cannot be read. Nothing was sent.")
         .failed(&[Failure::Local])
         .holds(Misconfigured),
-    row("no connection", "").failed(&[Failure::Connect]).holds(Unreachable),
+    row("no connection", "Refused, unreachable, or no such name.").failed(&[Failure::Connect]).holds(Unreachable),
     row("no secure connection", "A certificate, as a rule. Files with certificates are read again.")
         .failed(&[Failure::Tls])
         .holds(Unreachable),
