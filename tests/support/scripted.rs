@@ -140,7 +140,7 @@ impl Scripted {
     pub fn wait_for_requests(&self, count: usize, within: Duration) -> bool {
         let inner = self.state.lock();
         let too_few = |inner: &mut Inner| inner.seen.len() < count;
-        let (_, waited) = self.state.changed.wait_timeout_while(inner, within, too_few).unwrap();
+        let (_inner, waited) = self.state.changed.wait_timeout_while(inner, within, too_few).unwrap();
         !waited.timed_out()
     }
 
