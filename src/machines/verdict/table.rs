@@ -14,8 +14,13 @@ use crate::values::trouble::TroubleKind;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     /// Its name: in the fixtures, and in the table that users read.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the tests and the page of the table have it from here")
+    )]
     pub(super) name: &'static str,
     /// Why it means that, for users.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the page of the table has it from here"))]
     pub(super) why: &'static str,
     /// The ways a request fails that this row is for. If there are any, it is for no response.
     pub(super) failures: &'static [TransportErrorKind],
