@@ -116,7 +116,6 @@ fn a_server_that_is_gone_or_mute_is_waited_for() {
 }
 
 #[test]
-#[ignore = "refused batches are not yet healed"]
 fn points_that_are_too_old_expire() {
     let Some(influxd) = Influxd::start() else { return };
     influxd.query("", "CREATE DATABASE d WITH DURATION 1h");
@@ -127,7 +126,6 @@ fn points_that_are_too_old_expire() {
 }
 
 #[test]
-#[ignore = "refused batches are not yet healed"]
 fn points_of_another_type_go_to_quarantine() {
     let Some(influxd) = Influxd::start() else { return };
     influxd.create_database("d");
@@ -141,7 +139,6 @@ fn points_of_another_type_go_to_quarantine() {
 }
 
 #[test]
-#[ignore = "refused batches are not yet healed"]
 fn a_batch_that_is_too_large_is_split() {
     let Some(influxd) = Influxd::start_with("max-body-size = 70") else { return };
     influxd.create_database("d");

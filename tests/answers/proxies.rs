@@ -86,7 +86,6 @@ fn what_a_proxy_answers_holds_the_data_until_it_is_mended() {
 }
 
 #[test]
-#[ignore = "refused batches are not yet healed"]
 fn a_batch_too_large_for_a_proxy_is_split() {
     let Some(influxd) = Influxd::start() else { return };
     influxd.create_database("d");

@@ -133,7 +133,7 @@ pub(super) const TABLE: &[Row] = &[
         .says(&[NamesLines])
         .refused(Malformed, Points::Named),
     row("lines named", "They are bad. The rest is sent again: texts leave bad lines unmentioned.")
-        .on(OF_DATA)
+        .on(&[400, 422])
         .says(&[NamesLines])
         .refused(Malformed, Points::Named),
     row("type conflict", "A field, a tag or a column of the name exists with another type.")
@@ -163,7 +163,7 @@ pub(super) const TABLE: &[Row] = &[
         .on(OF_DATA)
         .says(&[Begins("Update to schema would exceed number of")])
         .refused(Other, Points::Some),
-    row("not UTF-8", "Some of the lines.")
+    row("not UTF-8", "InfluxDB 3.6 answers 500 to it.")
         .on(OF_DATA)
         .says(&[Begins("body content is not valid utf8")])
         .refused(Malformed, Points::Some),
