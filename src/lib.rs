@@ -20,6 +20,7 @@
 //! | counters and health | [`Stats`], [`Ledger`], [`Health`], [`Events`], `web` with the feature of that name |
 //! | the end | [`DatabaseHandle::flush`], [`DatabaseHandle::stop`], [`StopReport`] |
 //! | messages instead of methods | [`Database`] as an actor: [`Push`], [`Flush`], … |
+//! | what a server's answer means | [`verdicts`] |
 //! | a spool's file | [`inspect`], [`export`], [`replay`], [`SpoolError`] |
 //! | actors of your own | [`PriorityContext`], [`Supervisor`], [`ChildSpec`] |
 //!
@@ -89,6 +90,9 @@ pub use values::point::{FieldRef, FieldType, FieldValue, Point, PointRef};
 pub use values::precision::{Precision, Timestamp, UnknownPrecision};
 pub use values::seq::{Seq, SeqRange, SpoolTag};
 pub use values::trouble::TroubleKind;
+
+#[doc = include_str!("verdicts.md")]
+pub mod verdicts {}
 
 /// The README's examples, compiled and run.
 #[cfg(doctest)]

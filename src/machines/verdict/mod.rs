@@ -1,8 +1,8 @@
 //! What one answer of a server means for one batch.
 //!
 //! One pure function, [`judge`], and one table, [`table::TABLE`], whose first row that fits decides. Each row is shown by
-//! recorded answers in `tests/fixtures/answers.jsonl`; a row without one fails the tests. The table is printed for users as the
-//! page `verdicts` of the crate's documentation.
+//! recorded answers in `tests/fixtures/answers.jsonl`; a row without one fails the tests. The table is printed for users in
+//! `src/verdicts.md`, the page `verdicts` of the crate's documentation.
 //!
 //! ```text
 //! answer ─► said: who speaks, which words, which lines ─► table: the first row that fits ─► verdict
@@ -19,6 +19,8 @@
 //!   dates, numbers of requests and ports are left out of them, and so are credentials.
 
 mod names;
+#[cfg(test)]
+mod page;
 mod retry_after;
 mod said;
 mod table;

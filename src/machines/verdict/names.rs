@@ -65,6 +65,9 @@ pub(super) fn cause_of(reason: &str) -> Cause {
     }
 }
 
+/// So many places are tried for the end of one line. An answer may be a megabyte of nothing but such places.
+const ENDS_MAX: usize = 64;
+
 /// `unable to parse 'a': x\nunable to parse 'b': y`. A line may hold newlines and quotes, and even this very phrase.
 fn quoted(gist: &str) -> Vec<NamedLine> {
     let next = format!("\n{UNABLE}");
@@ -72,7 +75,7 @@ fn quoted(gist: &str) -> Vec<NamedLine> {
     let mut rest = gist;
     while let Some(text) = rest.strip_prefix(UNABLE) {
         // The first place where the message may end that leaves a whole line and a reason; the end, if there is none.
-        let ends = text.match_indices(&next).map(|(at, _)| at).chain([text.len()]);
+        let ends = text.match_indices(&next).map(|(at, _)| at).chain([text.len()]).take(ENDS_MAX);
         let found = ends.filter_map(|end| Some((end, line_and_reason(&text[..end])?))).next();
         let Some((end, (line, reason))) = found else { break };
         named.push(NamedLine {

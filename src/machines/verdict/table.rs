@@ -14,8 +14,13 @@ use crate::values::trouble::TroubleKind;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Row {
     /// Its name: in the fixtures, and in the table that users read.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "the tests and the page of the table have it from here")
+    )]
     pub(super) name: &'static str,
     /// Why it means that, for users.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the page of the table has it from here"))]
     pub(super) why: &'static str,
     /// The ways a request fails that this row is for. If there are any, it is for no response.
     pub(super) failures: &'static [TransportErrorKind],
@@ -128,7 +133,7 @@ pub(super) const TABLE: &[Row] = &[
         .says(&[NamesLines])
         .refused(Malformed, Points::Named),
     row("lines named", "They are bad. The rest is sent again: texts leave bad lines unmentioned.")
-        .on(OF_DATA)
+        .on(&[400, 422])
         .says(&[NamesLines])
         .refused(Malformed, Points::Named),
     row("type conflict", "A field, a tag or a column of the name exists with another type.")
@@ -158,7 +163,7 @@ pub(super) const TABLE: &[Row] = &[
         .on(OF_DATA)
         .says(&[Begins("Update to schema would exceed number of")])
         .refused(Other, Points::Some),
-    row("not UTF-8", "Some of the lines.")
+    row("not UTF-8", "InfluxDB 3.6 answers 500 to it.")
         .on(OF_DATA)
         .says(&[Begins("body content is not valid utf8")])
         .refused(Malformed, Points::Some),
@@ -187,7 +192,7 @@ pub(super) const TABLE: &[Row] = &[
         .says(&[BeginsAndHolds("cannot read", "too long line")])
         .refused(TooLarge, Points::Some),
     // What they say of the request: nothing of the data.
-    row("credentials not understood", "")
+    row("credentials not understood", "InfluxDB 3 answers so to a scheme it does not know, and to an empty token.")
         .on(&[400])
         .says(&[Begins("Authorization header was malformed")])
         .holds(Unauthorized),
@@ -221,7 +226,7 @@ pub(super) const TABLE: &[Row] = &[
             Begins("no org/bucket destination provided"),
         ])
         .holds(Misconfigured),
-    row("database name not allowed", "")
+    row("database name not allowed", "InfluxDB 3 takes letters, digits, underscores and hyphens.")
         .on(OF_REQUEST)
         .says(&[Begins("invalid character in database or rp name")])
         .holds(Misconfigured),
@@ -278,7 +283,7 @@ pub(super) const TABLE: &[Row] = &[
     row("refused by a stranger", "A proxy, or a server that does not know the interface. Its words are not believed.")
         .on(&[400, 422])
         .suspects(WrongEndpoint),
-    row("server in trouble", "")
+    row("server in trouble", "Its own trouble, as a rule; or a batch that it breaks on.")
         .class(5)
         .suspects(Unavailable),
     row("redirected", "Not followed: where points go is not for a server to say.")
@@ -290,7 +295,8 @@ pub(super) const TABLE: &[Row] = &[
     row("nothing there", "Another service, another version, or a wrong path.")
         .on(&[404, 405])
         .holds(WrongEndpoint),
-    row("another fault of the request", "")
+    row("encoding refused", "Set `compression` to none.").on(&[415]).holds(Misconfigured),
+    row("another fault of the request", "Nothing that an InfluxDB is known to answer to a write.")
         .class(4)
         .holds(WrongEndpoint),
     STRANGE,
@@ -298,7 +304,7 @@ pub(super) const TABLE: &[Row] = &[
     row("no credentials", "A file with a secret or a certificate cannot be read. Nothing was sent.")
         .failed(&[Failure::Local])
         .holds(Misconfigured),
-    row("no connection", "").failed(&[Failure::Connect]).holds(Unreachable),
+    row("no connection", "Refused, unreachable, or no such name.").failed(&[Failure::Connect]).holds(Unreachable),
     row("no secure connection", "A certificate, as a rule. Files with certificates are read again.")
         .failed(&[Failure::Tls])
         .holds(Unreachable),

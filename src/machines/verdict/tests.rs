@@ -189,6 +189,17 @@ fn the_same_trouble_has_the_same_words() {
     assert_eq!(trouble.words, "request … at … failed");
 }
 
+/// A megabyte that could end at any place is read in no time: whatever takes longer than a blink would hold up others.
+#[test]
+fn an_answer_full_of_places_where_a_line_may_end_is_soon_read() {
+    let places = "unable to parse 'm s=\"\n".repeat(50_000);
+    let body = serde_json::json!({ "error": places }).to_string();
+    let response = Response { status: 400, headers: Vec::new(), body };
+    let began = std::time::Instant::now();
+    judge(Asked { api: Api::V1, points: 50_000, wall_ms: WALL_MS }, &Answer::Response(response));
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
 #[test]
 fn long_words_are_cut_between_characters() {
     let long = "ü".repeat(5_000);

@@ -40,7 +40,12 @@ pub(super) fn mend(text: &str) -> Option<Value> {
             ends.push_front((at + 1, open.clone()));
         }
     }
-    let here = if in_string { close_string(text, &open) } else { close(text, &open) };
+    let here = if in_string {
+        close_string(text, &open)
+    } else {
+        // Not behind a digit: of a number, more may have followed.
+        text.ends_with(['{', '[', '"', '}', ']']).then(|| close(text, &open)).flatten()
+    };
     here.or_else(|| ends.iter().find_map(|(end, open)| close(&text[..*end], open)))
 }
 
