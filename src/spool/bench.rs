@@ -46,6 +46,30 @@ impl SpoolBench {
         })
     }
 
+    /// Puts one batch of these lines into a fresh spool file, as they are: as a version with other rules might have left
+    /// it.
+    ///
+    /// # Errors
+    /// The spool cannot be opened or written.
+    pub fn plant(file: &Path, destination: Destination, lines: &[String]) -> Result<(), SpoolError> {
+        let (mut spool, opened) = Spool::open(&SpoolOptions::new(file), SystemTime::now())?;
+        let body: Bytes = lines.concat().into();
+        let batch = Batch {
+            seqs: SeqRange::starting_at(opened.seq_next, lines.len() as u64),
+            destination: Arc::new(destination),
+            codec: Codec::Identity,
+            raw_len: body.len() as u64,
+            span: TimeSpan::at(0),
+            created_ms: 0,
+            body,
+        };
+        let next = batch.seqs.last + 1;
+        let plan =
+            CommitPlan { number: opened.commit_number + 1, appends: vec![batch], ..CommitPlan::default() };
+        spool.commit(&plan, SystemTime::now())?;
+        spool.close(next, opened.stamp_last)
+    }
+
     /// One commit: appends so many batches and settles the oldest ones beyond `keep`, then tidies up.
     ///
     /// # Errors

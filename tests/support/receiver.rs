@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// What the receiver does with a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum Manner {
     /// Keeps the points and answers 204.
     Accept,
@@ -17,6 +17,8 @@ pub enum Manner {
     Answer(u16, String),
     /// Refuses, as InfluxDB does, every body that holds this text, and accepts the others.
     RefuseLinesWith(String),
+    /// Looks at what it was sent.
+    Judge(Arc<dyn Fn(&str) -> Judgement + Send + Sync>),
     /// Keeps nothing and closes the connection without an answer.
     HangUp,
     /// Keeps the points and closes the connection without an answer.
@@ -24,6 +26,30 @@ pub enum Manner {
     /// Never answers, until the manner changes.
     Silence,
 }
+
+/// What is done with a body that was looked at.
+pub struct Judgement {
+    /// The lines that are kept.
+    pub kept: String,
+    /// A whole answer; none hangs up.
+    pub answer: Option<String>,
+}
+
+impl Judgement {
+    /// Keeps everything and answers 204.
+    pub fn taken(text: &str) -> Self {
+        Self { kept: text.to_owned(), answer: Some(NO_CONTENT.to_owned()) }
+    }
+
+    /// Keeps these lines, and answers this status with this body and these headers.
+    pub fn refused(kept: String, status: u16, headers: &str, body: &str) -> Self {
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {status} Status\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
+        Self { kept, answer: Some(answer) }
+    }
+}
+
+const NO_CONTENT: &str = "HTTP/1.1 204 No Content\r\nX-Influxdb-Version: 1.6.7\r\n\r\n";
 
 /// One body that was accepted.
 #[derive(Clone, Debug)]
@@ -278,11 +304,21 @@ fn read_request(reader: &mut BufReader<&TcpStream>) -> io::Result<Option<Request
 
 fn answer(mut connection: &TcpStream, state: &State, request: Request) -> io::Result<()> {
     let mut inner = state.inner.lock().unwrap();
-    while inner.manner == Manner::Silence && inner.up {
+    while matches!(inner.manner, Manner::Silence) && inner.up {
         inner = state.changed.wait(inner).unwrap();
     }
     if !inner.up {
         return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    if let Manner::Judge(judge) = inner.manner.clone() {
+        // Not under the lock: it may take its time.
+        drop(inner);
+        let Judgement { kept, answer } = judge(&request.text);
+        let accepted = Accepted { target: request.target, text: kept, at: Instant::now() };
+        state.inner.lock().unwrap().accepted.push(accepted);
+        state.changed.notify_all();
+        let answer = answer.ok_or(io::ErrorKind::ConnectionAborted)?;
+        return connection.write_all(answer.as_bytes());
     }
     let refusal = match &inner.manner {
         Manner::RefuseLinesWith(text) if request.text.contains(text) => Some((
@@ -304,7 +340,7 @@ fn answer(mut connection: &TcpStream, state: &State, request: Request) -> io::Re
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
     let response = match refusal {
-        None => "HTTP/1.1 204 No Content\r\nX-Influxdb-Version: 1.6.7\r\n\r\n".to_owned(),
+        None => NO_CONTENT.to_owned(),
         Some((status, body)) => format!(
             "HTTP/1.1 {status} Status\r\nContent-Type: application/json\r\nX-Influxdb-Version: 1.6.7\r\n\
              Content-Length: {}\r\n\r\n{body}",

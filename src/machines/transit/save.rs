@@ -8,8 +8,8 @@ use super::held::{Content, Held};
 use super::{News, Transit};
 use crate::machines::later;
 use crate::machines::plan::{
-    AttemptNote, CommitPlan, Committed, DirectFate, Evicted, Quarantined, ReadBatch, RowId, SettleRow,
-    Withheld,
+    AttemptNote, CommitPlan, Committed, DirectFate, Evicted, Quarantined, ReadBatch, Replay, RowId,
+    SettleRow, Withheld,
 };
 use crate::values::batch::Batch;
 use crate::values::fate::{Fate, Standing};
@@ -142,7 +142,7 @@ impl Transit {
         if keys.is_empty() && !force && !records_due && !room_unknown && replay.is_none() {
             return None;
         }
-        let plan = CommitPlan { replay, ..self.make_plan(keys, stamp_last) };
+        let plan = self.make_plan(keys, stamp_last, replay);
         self.counters.commits += 1;
         Some(plan)
     }
@@ -386,7 +386,7 @@ impl Transit {
         Some(later(since, wait))
     }
 
-    fn make_plan(&mut self, keys: Vec<u64>, stamp_last: Option<i64>) -> CommitPlan {
+    fn make_plan(&mut self, keys: Vec<u64>, stamp_last: Option<i64>, replay: Option<Replay>) -> CommitPlan {
         let Unsaved { settle, direct, notes, .. } = std::mem::take(&mut self.books.unsaved);
         let mut appends = Vec::with_capacity(keys.len());
         for key in &keys {
@@ -408,7 +408,7 @@ impl Transit {
             stamp_last,
             seq_end: None,
             closing: false,
-            replay: None,
+            replay,
             refused: self.counters.refused,
         };
         self.saving = Some(Saving { plan: plan.clone(), settled_tallies, keys, settled: BTreeMap::new() });

@@ -289,7 +289,6 @@ fn what_is_taken_back_from_quarantine_goes_before_everything_younger() {
         world.replay();
         assert!(world.plan(false));
         world.finish_trip(end);
-        println!("{end:?} {:?} {:?}", world.pending, world.disk.fates);
         world.check();
         if end == End::Never {
             assert!(world.plan(false), "asked for again");

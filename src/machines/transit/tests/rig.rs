@@ -289,7 +289,7 @@ impl Disk {
                 self.give(part.seqs, Tally::new(part.seqs.points(), part.bytes), part.fate);
                 let kept = part.quarantine.as_ref().map(|kept| kept.batch.seqs);
                 assert_eq!(kept, matches!(part.fate, Fate::Quarantined(_)).then_some(part.seqs));
-                for kept in &part.quarantine {
+                if let Some(kept) = &part.quarantine {
                     check_body(&kept.batch);
                     self.quarantine.insert(kept.batch.seqs.first, kept.batch.clone());
                 }
