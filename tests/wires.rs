@@ -1,5 +1,5 @@
 //! Every way to a server that a configuration can ask for, and every way a peer can misbehave.
-#![allow(clippy::unwrap_used, reason = "the lints do not see that helpers of tests are tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the lints do not see that helpers of tests are tests")]
 
 mod support;
 

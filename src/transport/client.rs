@@ -1,5 +1,6 @@
 //! The connection to a server: whoever writes or asks goes through it.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,8 +28,6 @@ const IDLE_MAX: Duration = Duration::from_secs(50);
 /// It keeps connections for the next request, gives them up at their age, reads secrets and certificates again when they have
 /// changed or were refused, and goes to the next endpoint when one fails. It repeats nothing by itself: what a failed
 /// request means, and whether to make it again, is for the caller to say. A clone is the same connection.
-///
-/// Nothing is opened or read before the first request.
 #[derive(Clone)]
 pub(crate) struct HttpClient {
     inner: Arc<Inner>,
@@ -52,8 +51,11 @@ struct Pool {
 }
 
 impl HttpClient {
+    /// Prepares for a server, which is not asked yet. Files are not looked at: one that cannot be read when it is needed is
+    /// waited for.
+    ///
     /// # Errors
-    /// Names the setting that cannot be. Files are not looked at: one that cannot be read when it is needed is waited for.
+    /// Names the setting that cannot be.
     pub(crate) fn new(config: &HttpConfig) -> Result<Self, ConfigError> {
         let endpoints = Endpoints::new(config)?;
         Credentials::check(&config.auth)?;
@@ -103,14 +105,13 @@ impl HttpClient {
     }
 }
 
-impl std::fmt::Debug for HttpClient {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for HttpClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpClient").field("endpoints", &self.inner.endpoints).finish_non_exhaustive()
     }
 }
 
 /// An answer whose body is yet to be read.
-#[derive(Debug)]
 pub(crate) struct Reply {
     response: reqwest::Response,
     endpoint: usize,
@@ -133,6 +134,13 @@ impl Reply {
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
         let chunk = self.response.chunk().await;
         chunk.map_err(|error| self.client.inner.note_failure(self.endpoint, failure(&error)))
+    }
+}
+
+impl fmt::Debug for Reply {
+    /// Without the URL: it may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("status", &self.status()).finish_non_exhaustive()
     }
 }
 
@@ -192,7 +200,8 @@ impl Inner {
 
     fn note_status(&self, endpoint: usize, status: u16) {
         match status {
-            401 => self.credentials.distrust(),
+            // 403: some proxies say it of a token that they do not know.
+            401 | 403 => self.credentials.distrust(),
             // What stands in front of a server says that it is not there, or the server that it cannot.
             502..=504 => self.endpoints.leave(endpoint),
             _ => {}

@@ -28,24 +28,32 @@ fn kind_of(error: &reqwest::Error) -> TransportErrorKind {
 }
 
 fn words_of(error: &reqwest::Error) -> String {
-    let words: Vec<String> = causes(error)
+    let mut words: Vec<String> = causes(error)
         .map(ToString::to_string)
         // "client error (Connect)", of which the next cause says more.
         .filter(|words| !words.starts_with("client error"))
         .collect();
+    // An I/O error that wraps another speaks with its words.
+    words.dedup();
     if words.is_empty() { "request failed".into() } else { words.join(": ") }
 }
 
 /// Everything below the error itself.
 fn causes<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(error.source(), |cause: &&'a (dyn Error + 'static)| (**cause).source())
+    std::iter::successors(error.source(), |cause: &&'a (dyn Error + 'static)| below(*cause))
+}
+
+/// An I/O error passes over the error it wraps when it is asked for its source.
+fn below<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => cause.source(),
+    }
 }
 
 /// An alert of the server's counts as well: it may come after the handshake, when a certificate of ours was refused.
 fn is_tls(cause: &(dyn Error + 'static)) -> bool {
-    // An I/O error passes over the error it wraps when it is asked for its source.
-    let wrapped = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    cause.is::<rustls::Error>() || wrapped.is_some_and(|wrapped| wrapped.is::<rustls::Error>())
+    cause.is::<rustls::Error>()
 }
 
 fn is_garbled(cause: &(dyn Error + 'static)) -> bool {

@@ -2,6 +2,16 @@
 //!
 //! A [`Transport`] takes a finished body to a server and brings back what was answered. It judges nothing and retries
 //! nothing: a verdict is a matter of `machines::verdict`, and when to try again one of `machines::link`.
+//!
+//! ```text
+//! HttpWriter        what a write looks like in 1.x, 2.x and 3.x; the answer, read and bounded
+//! └─ HttpClient     the pool of connections, given up at its age; whoever asks rather than writes uses it, too
+//!    ├─ Endpoints   which of several servers: the one in use until it fails, then the next
+//!    ├─ Credentials and their secrets, read again when a file has changed or the server answers 401
+//!    └─ Tls         authorities and certificates, read again when a file has changed or a handshake has failed
+//! ```
+//!
+//! What is wrong with a file of ours is a reason to wait, as an outage is: files are replaced while we run.
 
 mod answer;
 mod client;

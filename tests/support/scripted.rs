@@ -92,8 +92,11 @@ pub struct Scripted {
     state: Arc<State>,
 }
 
+/// What to do with a request, by its number and its head.
+type Choice = dyn Fn(usize, &Seen) -> Script + Send + Sync;
+
 struct State {
-    script: Box<dyn Fn(usize, &Seen) -> Script + Send + Sync>,
+    script: Box<Choice>,
     inner: Mutex<Inner>,
     changed: Condvar,
 }

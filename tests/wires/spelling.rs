@@ -65,13 +65,13 @@ fn every_request_carries_the_headers_that_are_set() {
 #[test]
 fn connections_are_kept_until_they_are_too_old() {
     run(async {
-        for (age_max, connections) in [(Duration::from_secs(600), 1), (Duration::ZERO, 3)] {
+        for (age_max, connections) in [(Duration::from_secs(600), 1..=1), (Duration::ZERO, 3..=u64::MAX)] {
             let server = Scripted::playing([Script::answer(NO_CONTENT)]);
             let db = start("age", server.url(), |config| config.http.connection_age_max = age_max);
             for _ in 0..3 {
                 check_delivers(&db).await;
             }
-            assert_eq!(server.connections(), connections);
+            assert!(connections.contains(&server.connections()), "{age_max:?}: {}", server.connections());
             db.stop(LONG).await.unwrap();
         }
     });
