@@ -113,10 +113,8 @@ fn point(n: u64) -> Point {
 async fn down(events: &mut Events) -> (TroubleKind, String) {
     let wait = async {
         loop {
-            match events.next().await {
-                Some(Told::Event(Event::LinkDown { kind, words })) => return (kind, words),
-                Some(_) => {}
-                None => panic!("the database is gone"),
+            if let Told::Event(Event::LinkDown { kind, words }) = events.next().await.unwrap() {
+                return (kind, words);
             }
         }
     };

@@ -49,7 +49,7 @@ pub(crate) enum Answer {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Response {
     pub(crate) status: u16,
-    /// Names in lower case, with their values: those that a verdict may look at. A value that is no text is empty.
+    /// Names in lower case, with their values: those that a verdict may look at. What is no text in a value is replaced.
     pub(crate) headers: Vec<(String, String)>,
     /// The beginning of the body, as text.
     pub(crate) body: String,

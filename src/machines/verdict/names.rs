@@ -50,14 +50,13 @@ fn item(item: &Value) -> Option<NamedLine> {
     })
 }
 
-/// What is wrong with a line, by what a server says of it.
+/// What is wrong with a line, by what a server says of it. Never that it is too old: such points are given up, and the reason
+/// may quote any text.
 pub(super) fn cause_of(reason: &str) -> Cause {
     // InfluxDB 3; Cloud Dedicated and Serverless; QuestDB.
     let conflicts = ["invalid column type", "schema conflict", "cast error"];
     if conflicts.iter().any(|phrase| reason.contains(phrase)) || reason.starts_with("field type conflict") {
         Cause::TypeConflict
-    } else if reason.contains("outside retention") || reason.contains("beyond retention") {
-        Cause::TooOld
     } else if reason.contains("would exceed number of") {
         Cause::Other
     } else {
@@ -75,8 +74,8 @@ fn quoted(gist: &str) -> Vec<NamedLine> {
     let mut rest = gist;
     while let Some(text) = rest.strip_prefix(UNABLE) {
         // The first place where the message may end that leaves a whole line and a reason; the end, if there is none.
-        let ends = text.match_indices(&next).map(|(at, _)| at).chain([text.len()]).take(ENDS_MAX);
-        let found = ends.filter_map(|end| Some((end, line_and_reason(&text[..end])?))).next();
+        let mut ends = text.match_indices(&next).map(|(at, _)| at).chain([text.len()]).take(ENDS_MAX);
+        let found = ends.find_map(|end| Some((end, line_and_reason(&text[..end])?)));
         let Some((end, (line, reason))) = found else { break };
         named.push(NamedLine {
             name: LineName::Text(line.to_owned()),

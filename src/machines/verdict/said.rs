@@ -45,8 +45,7 @@ impl Said {
         let speaker = speaker(response, error.as_ref());
         let location = response.header("location").map(words::steady);
         let Some(error) = error else {
-            let message =
-                error_header(response).map_or_else(|| words::without_request(body), |header| header);
+            let message = error_header(response).unwrap_or_else(|| words::without_request(body));
             let lines = names::in_words(gist(message));
             return Self { speaker, message: message.to_owned(), lines, location };
         };

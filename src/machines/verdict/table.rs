@@ -5,10 +5,14 @@
 //! `http/points/points_parser.go`, `kit/platform/errors/errors.go`), of 3.x (`influxdb3_server/src/http.rs`), and in
 //! InfluxData's documents for Cloud. Each fixture names its own.
 
+use self::Phrase::{Begins, BeginsAndHolds, Is, NamesLines};
+use super::Cause::{self, Malformed, Other, TooLarge, TooOld, TypeConflict};
+use super::TransportErrorKind as Failure;
 use super::said::{Said, Speaker};
-use super::{Cause, TransportErrorKind};
 use crate::values::batch::Api;
-use crate::values::trouble::TroubleKind;
+use crate::values::trouble::TroubleKind::{
+    self, Misconfigured, NoSuchDatabase, Timeout, Unauthorized, Unavailable, Unreachable, WrongEndpoint,
+};
 
 /// What one kind of answer means.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +27,7 @@ pub(super) struct Row {
     #[cfg_attr(not(test), expect(dead_code, reason = "the page of the table has it from here"))]
     pub(super) why: &'static str,
     /// The ways a request fails that this row is for. If there are any, it is for no response.
-    pub(super) failures: &'static [TransportErrorKind],
+    pub(super) failures: &'static [Failure],
     /// On which interfaces; every one if none is named.
     pub(super) apis: &'static [Api],
     pub(super) statuses: Statuses,
@@ -81,7 +85,7 @@ pub(super) fn row_of_response(api: Api, status: u16, said: &Said) -> &'static Ro
 }
 
 /// The row for a request without an answer.
-pub(super) fn row_of_failure(kind: TransportErrorKind) -> &'static Row {
+pub(super) fn row_of_failure(kind: Failure) -> &'static Row {
     TABLE.iter().find(|row| row.failures.contains(&kind)).unwrap_or(&BROKEN)
 }
 
@@ -110,13 +114,6 @@ impl Phrase {
     }
 }
 
-use Cause::{Malformed, Other, TooLarge, TooOld, TypeConflict};
-use Phrase::{Begins, BeginsAndHolds, Is, NamesLines};
-use TransportErrorKind as Failure;
-use TroubleKind::{
-    Misconfigured, NoSuchDatabase, Timeout, Unauthorized, Unavailable, Unreachable, WrongEndpoint,
-};
-
 /// Statuses under which servers complain of data. 500: some versions of 1.x, and 3.6 of what it cannot read.
 const OF_DATA: &[u16] = &[400, 422, 500];
 
@@ -127,12 +124,12 @@ const OF_REQUEST: &[u16] = &[400, 404, 415, 422, 500];
 pub(super) const TABLE: &[Row] = &[
     row("written", "Nothing else ever means delivered.").on(&[204]).delivered(),
     // What an InfluxDB, or something compatible, says of the data.
-    row("written in part", "Cloud, in some versions: the lines it names are bad, the others are sent again until a 204.")
+    row("written in part", "Cloud, in some versions. The lines named are bad, the rest is sent again.")
         .only(&[Api::V2, Api::V3])
         .on(&[201])
         .says(&[NamesLines])
         .refused(Malformed, Points::Named),
-    row("lines named", "They are bad. The rest is sent again: texts leave bad lines unmentioned.")
+    row("lines named", "They are bad. The rest is sent again: not all are named.")
         .on(&[400, 422])
         .says(&[NamesLines])
         .refused(Malformed, Points::Named),
@@ -140,7 +137,7 @@ pub(super) const TABLE: &[Row] = &[
         .on(OF_DATA)
         .says(&[Begins("field type conflict"), Begins("invalid column type")])
         .refused(TypeConflict, Points::Counted),
-    row("too old", "Older than the retention policy keeps: the points expire, and are not sent again.")
+    row("too old", "Older than the retention policy keeps: not sent again.")
         .on(OF_DATA)
         .says(&[
             Begins("points beyond retention policy"),
@@ -149,9 +146,13 @@ pub(super) const TABLE: &[Row] = &[
         .refused(TooOld, Points::Counted),
     row("reserved name", "A tag or the only field is called `time`.")
         .on(OF_DATA)
-        .says(&[Begins("invalid tag key"), Begins("invalid field name"), Begins("'time' is a reserved column")])
+        .says(&[
+            Begins("invalid tag key"),
+            Begins("invalid field name"),
+            Begins("'time' is a reserved column"),
+        ])
         .refused(Malformed, Points::Counted),
-    row("limit of series", "1.x drops a batch of more lines than it may have series: smaller parts may be taken.")
+    row("limit of series", "1.x counts lines, not series: smaller parts may be taken.")
         .on(OF_DATA)
         .says(&[Begins("max-series-per-database limit exceeded")])
         .refused(Other, Points::Some),
@@ -167,7 +168,7 @@ pub(super) const TABLE: &[Row] = &[
         .on(OF_DATA)
         .says(&[Begins("body content is not valid utf8")])
         .refused(Malformed, Points::Some),
-    row("bad lines, not named", "InfluxDB 3 on the interfaces of 1.x and 2.x: it takes none of the batch and names no line.")
+    row("bad lines, not named", "InfluxDB 3 on the interfaces of 1.x and 2.x takes none of the batch.")
         .on(OF_DATA)
         .says(&[
             Begins("parsing for line protocol failed"),
@@ -176,7 +177,7 @@ pub(super) const TABLE: &[Row] = &[
         ])
         .refused(Other, Points::Some),
     // What is too large.
-    row("too large", "It is split, and the size is remembered. A single line that is too large is set aside.")
+    row("too large", "The size is remembered. A single line that is too large is set aside.")
         .on(&[413])
         .refused(TooLarge, Points::TooMany),
     row("too large, in words", "InfluxDB 3.6 answers 500 where others answer 413.")
@@ -192,7 +193,7 @@ pub(super) const TABLE: &[Row] = &[
         .says(&[BeginsAndHolds("cannot read", "too long line")])
         .refused(TooLarge, Points::Some),
     // What they say of the request: nothing of the data.
-    row("credentials not understood", "InfluxDB 3 answers so to a scheme it does not know, and to an empty token.")
+    row("credentials not understood", "InfluxDB 3, to an unknown scheme or an empty token.")
         .on(&[400])
         .says(&[Begins("Authorization header was malformed")])
         .holds(Unauthorized),
@@ -200,7 +201,7 @@ pub(super) const TABLE: &[Row] = &[
         .on(&[400])
         .anyone_says(&[Begins("cannot find the provided auth token")])
         .holds(Unauthorized),
-    row("no such database", "Created if so configured (v1). Otherwise it waits for somebody to create it.")
+    row("no such database", "Created if so configured (v1), or waited for.")
         .on(OF_REQUEST)
         .says(&[
             Begins("database not found"),
@@ -211,7 +212,7 @@ pub(super) const TABLE: &[Row] = &[
             BeginsAndHolds("organization ", "not found"),
         ])
         .holds(NoSuchDatabase),
-    row("no room for a new database", "InfluxDB 3 creates a database with its first point, up to a limit.")
+    row("no room for a new database", "InfluxDB 3 creates one with its first point, up to a limit.")
         .on(OF_REQUEST)
         .says(&[Begins("Adding a new database would exceed limit")])
         .holds(NoSuchDatabase),
@@ -250,7 +251,7 @@ pub(super) const TABLE: &[Row] = &[
         ])
         .suspects(Misconfigured),
     // What they say of themselves.
-    row("write queue not empty", "A cluster takes the points later, or not. Official clients call that written; here it is sent again.")
+    row("write queue not empty", "Of a cluster. Official clients call that written; here it is sent again.")
         .on(OF_DATA)
         .says(&[Begins("hinted handoff queue not empty")])
         .holds(Unavailable),
@@ -262,7 +263,7 @@ pub(super) const TABLE: &[Row] = &[
             BeginsAndHolds("error from wal", "No space left on device"),
         ])
         .holds(Unavailable),
-    row("data of the server damaged", "A name that is not UTF-8, written by another client, breaks a part of 1.6.")
+    row("data of the server damaged", "A name that is not UTF-8, from another client, breaks 1.6.")
         .on(&[500])
         .says(&[BeginsAndHolds("proto: field", "invalid UTF-8")])
         .suspects(Unavailable),
@@ -276,11 +277,11 @@ pub(super) const TABLE: &[Row] = &[
     row("request timed out", "The server may have written the points all the same.")
         .on(&[408, 499, 504])
         .suspects(Unavailable),
-    row("refused", "By an InfluxDB, for a reason that is not in this table. Which points it means is found out by halves.")
+    row("refused", "For a reason that is not in this table. Which points are meant is found out.")
         .on(&[400, 422])
         .by(Speaker::InfluxDb)
         .refused(Other, Points::Counted),
-    row("refused by a stranger", "A proxy, or a server that does not know the interface. Its words are not believed.")
+    row("refused by a stranger", "A proxy, or a server that does not know the interface.")
         .on(&[400, 422])
         .suspects(WrongEndpoint),
     row("server in trouble", "Its own trouble, as a rule; or a batch that it breaks on.")
@@ -289,9 +290,12 @@ pub(super) const TABLE: &[Row] = &[
     row("redirected", "Not followed: where points go is not for a server to say.")
         .class(3)
         .holds(WrongEndpoint),
-    row("success of another kind", "Not the answer of an InfluxDB to a write: a captive portal, a page of health.")
-        .class(2)
-        .holds(WrongEndpoint),
+    row(
+        "success of another kind",
+        "Not the answer of an InfluxDB to a write: a captive portal, a page of health.",
+    )
+    .class(2)
+    .holds(WrongEndpoint),
     row("nothing there", "Another service, another version, or a wrong path.")
         .on(&[404, 405])
         .holds(WrongEndpoint),
@@ -304,14 +308,16 @@ pub(super) const TABLE: &[Row] = &[
     row("no credentials", "A file with a secret or a certificate cannot be read. Nothing was sent.")
         .failed(&[Failure::Local])
         .holds(Misconfigured),
-    row("no connection", "Refused, unreachable, or no such name.").failed(&[Failure::Connect]).holds(Unreachable),
+    row("no connection", "Refused, unreachable, or no such name.")
+        .failed(&[Failure::Connect])
+        .holds(Unreachable),
     row("no secure connection", "A certificate, as a rule. Files with certificates are read again.")
         .failed(&[Failure::Tls])
         .holds(Unreachable),
     row("no answer in time", "The server may have written the points all the same.")
         .failed(&[Failure::Timeout])
         .suspects(Timeout),
-    row("no HTTP", "1.x copies control bytes of a bad line into a header, which makes its answer unreadable.")
+    row("no HTTP", "1.x copies control bytes of a bad line into a header.")
         .failed(&[Failure::Garbled])
         .suspects(Unreachable),
     BROKEN,
@@ -321,10 +327,9 @@ pub(super) const TABLE: &[Row] = &[
 const STRANGE: Row =
     row("no status of an answer", "Not below 200, and not from 600 on.").holds(WrongEndpoint);
 
-const BROKEN: Row =
-    row("connection broken", "The server may have written the points all the same. A 413 may be behind it.")
-        .failed(&[Failure::Reset, Failure::Broken])
-        .suspects(Unreachable);
+const BROKEN: Row = row("connection broken", "The points may be written all the same; or a 413 was lost.")
+    .failed(&[Failure::Reset, Failure::Broken])
+    .suspects(Unreachable);
 
 const fn row(name: &'static str, why: &'static str) -> Row {
     Row {
@@ -340,7 +345,7 @@ const fn row(name: &'static str, why: &'static str) -> Row {
 }
 
 impl Row {
-    const fn failed(self, failures: &'static [TransportErrorKind]) -> Self {
+    const fn failed(self, failures: &'static [Failure]) -> Self {
         Self { failures, ..self }
     }
 
