@@ -20,8 +20,8 @@ pub(crate) fn run(args: &ReplayArgs) -> anyhow::Result<bool> {
     if report.damaged_points > 0 {
         eprintln!("influx-spool: {} points are damaged and were given up", HumanCount(report.damaged_points));
     }
-    if report.disk_full {
+    if report.is_short_of_room {
         eprintln!("influx-spool: the disk is full: the rest stays in quarantine");
     }
-    Ok(report.damaged_points == 0 && !report.disk_full)
+    Ok(report.damaged_points == 0 && !report.is_short_of_room)
 }
