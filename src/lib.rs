@@ -21,6 +21,7 @@
 //! | the end | [`DatabaseHandle::flush`], [`DatabaseHandle::stop`], [`StopReport`] |
 //! | messages instead of methods | [`Database`] as an actor: [`Push`], [`Flush`], … |
 //! | what a server's answer means | [`verdicts`] |
+//! | asking and managing the server | [`DatabaseHandle::client`], [`Client`], [`query`] |
 //! | a spool's file | [`inspect`], [`export`], [`replay`], [`SpoolError`] |
 //! | actors of your own | [`PriorityContext`], [`Supervisor`], [`ChildSpec`] |
 //!
@@ -42,6 +43,7 @@ mod actors;
 mod faces;
 mod failpoint;
 mod machines;
+pub mod query;
 mod spool;
 mod transport;
 mod values;
@@ -64,6 +66,7 @@ pub use faces::series::SeriesPusher;
 pub use faces::web;
 pub use machines::policy::{Exit, Restart, Strategy, WhenExceeded};
 pub use machines::restart::RestartIntensity;
+pub use query::{Client, QueryError};
 #[doc(hidden)]
 pub use spool::SpoolBench;
 pub use spool::{

@@ -275,7 +275,7 @@ fn a_batch_the_server_refuses_is_set_aside_and_can_be_exported() {
     let summary = ended.check_code(2).json();
     check_sums(&summary);
     assert_eq!(summary["fates"]["delivered"], 2);
-    assert_eq!(summary["fates"]["quarantined.refused"], 1);
+    assert_eq!(summary["fates"]["quarantined.malformed"], 1);
     let seen = bench.inspect();
     assert_eq!(seen["quarantined"][0]["status"], 400);
     let spool = bench.spool();
@@ -301,7 +301,7 @@ fn what_is_in_quarantine_is_replayed_once_its_cause_is_mended() {
     replay(&["--only-reason", "cold"]).check_code(1);
     let none = replay(&["--only-reason", "suspect", "--json"]).check_code(0).json();
     assert_eq!(none["points"], 0);
-    let replayed = replay(&["--only-reason", "refused"]);
+    let replayed = replay(&["--only-reason", "malformed"]);
     assert_eq!(replayed.check_code(0).stdout, "pending again: 2 points in 2 batches\n");
     assert_eq!(bench.inspect()["backlog"]["points"], 2);
 
@@ -424,4 +424,106 @@ fn whoever_reads_an_export_may_stop_early() {
     assert_eq!(&first, b"m n=0i 0\n");
     let ended = child.wait_with_output().unwrap();
     assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+mod asking {
+    use super::*;
+    use support::influxd::Influxd;
+    use support::scripted::{Script, Scripted};
+
+    fn query(url: &str, more: &[&str]) -> Ended {
+        Program::run(&[&["query", "--url", url, "--database", "plant"], more].concat(), "")
+    }
+
+    fn server() -> Option<Influxd> {
+        let server = Influxd::start()?;
+        server.create_database("plant");
+        let lines = b"cpu,host=a usage=0.5,note=\"x, \\\"y\\\"\" 1\ncpu,host=b usage=1 1500000000000000000\n";
+        assert_eq!(server.write("plant", lines).status, 204);
+        Some(server)
+    }
+
+    #[test]
+    fn rows_are_printed_in_every_format() {
+        let Some(server) = server() else { return };
+        let rows = |more: &[&str]| {
+            let ended =
+                query(&server.url(), &[&["SELECT usage, note FROM cpu GROUP BY host"], more].concat());
+            ended.check_code(0);
+            assert_eq!(ended.stderr, "");
+            ended.stdout
+        };
+        assert_eq!(
+            rows(&[]),
+            "cpu
+host  time                            usage  note
+a     1970-01-01T00:00:00.000000001Z  0.5    x, \"y\"
+b     2017-07-14T02:40:00Z            1
+"
+        );
+        assert_eq!(
+            rows(&["--format", "csv", "--time", "ns"]),
+            "name,host,time,usage,note\ncpu,a,1,0.5,\"x, \"\"y\"\"\"\ncpu,b,1500000000000000000,1,\n"
+        );
+        assert_eq!(
+            rows(&["--format", "json", "--time", "s"]),
+            r#"{"_measurement":"cpu","host":"a","time":0,"usage":0.5,"note":"x, \"y\""}
+{"_measurement":"cpu","host":"b","time":1500000000,"usage":1,"note":null}
+"#
+        );
+    }
+
+    #[test]
+    fn what_is_refused_is_said_and_exits_with_1() {
+        let Some(server) = server() else { return };
+        let refused = query(&server.url(), &["SELECT"]);
+        refused.check_code(1);
+        assert!(refused.stderr.contains("query: status 400: error parsing query: found EOF"), "{refused:?}");
+        let unknown = query(&server.url(), &["SELECT v FROM m", "--database", "nope"]);
+        // A flag that is given twice is bad usage.
+        unknown.check_code(1);
+        let down = query("http://127.0.0.1:1", &["SHOW DATABASES"]);
+        down.check_code(1);
+        assert!(down.stderr.starts_with("influx-spool: query: reach the server: "), "{down:?}");
+    }
+
+    #[test]
+    fn statements_that_change_are_posted() {
+        let Some(server) = server() else { return };
+        query(&server.url(), &["--post", "CREATE DATABASE other"]).check_code(0);
+        let databases = query(&server.url(), &["SHOW DATABASES", "--format", "csv"]);
+        assert_eq!(databases.stdout, "name,name\ndatabases,plant\ndatabases,other\n");
+    }
+
+    #[test]
+    fn a_ping_tells_the_version() {
+        let Some(server) = Influxd::start() else { return };
+        let pong = Program::run(&["ping", "--url", &server.url(), "--json"], "");
+        assert_eq!(pong.check_code(0).json()["build"], "OSS");
+        let pong = Program::run(&["ping", "--url", &server.url()], "");
+        assert!(pong.stdout.contains(" (OSS) answered after "), "{pong:?}");
+        Program::run(&["ping", "--url", "http://127.0.0.1:1"], "").check_code(1);
+    }
+
+    #[test]
+    fn each_interface_is_asked_in_its_own_language() {
+        let csv = "#datatype,string,long\n#group,false,false\n#default,_result,\n,result,n\n,,7\n";
+        let flux = Scripted::playing([Script::status(200, "", csv)]);
+        let args = ["from()", "--api", "v2", "--org", "o", "--token", "t", "--format", "json"];
+        assert_eq!(query(&flux.url(), &args).stdout, "{\"result\":\"_result\",\"n\":7}\n");
+        let seen = &flux.seen()[0];
+        assert_eq!(
+            (seen.target.as_str(), seen.header("authorization")),
+            ("/api/v2/query?org=o", Some("Token t"))
+        );
+
+        let sql = Scripted::playing([Script::status(200, "", "{\"n\":7}\n{\"n\":8}\n")]);
+        let args = ["SELECT 7", "--api", "v3", "--token", "t", "--format", "csv"];
+        assert_eq!(query(&sql.url(), &args).stdout, "n\n7\n8\n");
+        let seen = &sql.seen()[0];
+        assert_eq!(
+            (seen.target.as_str(), seen.header("authorization")),
+            ("/api/v3/query_sql", Some("Bearer t"))
+        );
+    }
 }

@@ -7,6 +7,7 @@ use actix::{Addr, ArbiterHandle};
 use tokio::sync::oneshot;
 
 use super::events::Events;
+use super::query::Asking;
 use super::registry::Registry;
 use super::series::SeriesPusher;
 use crate::actors::arbiters;
@@ -55,6 +56,7 @@ struct Running {
     shared: Arc<Shared>,
     address: Addr<Database>,
     arbiter: ArbiterHandle,
+    asking: Asking,
 }
 
 /// A handle that the registry keeps: it does not count as one.
@@ -69,7 +71,7 @@ pub struct PushDestination(Arc<Destination>);
 #[expect(clippy::result_large_err, reason = "a push that fails hands the point back, whole")]
 impl DatabaseHandle {
     pub(super) fn new(shared: Arc<Shared>, address: Addr<Database>, arbiter: ArbiterHandle) -> Self {
-        Self(Arc::new(Running { shared, address, arbiter }))
+        Self(Arc::new(Running { shared, address, arbiter, asking: Asking::default() }))
     }
 
     /// The name it was started with.
@@ -374,6 +376,10 @@ impl DatabaseHandle {
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.0.shared
+    }
+
+    pub(super) fn asking(&self) -> &Asking {
+        &self.0.asking
     }
 
     pub(super) fn downgrade(&self) -> WeakHandle {

@@ -65,6 +65,9 @@ pub(crate) struct Replay {
     /// Those that were set aside before this moment, in milliseconds since 1970: what is refused again is not replayed
     /// for ever.
     pub(crate) before_ms: i64,
+    /// Those whose numbers are all below this one: batches are stored in the order of their numbers, and no row may be
+    /// younger than what is only in memory.
+    pub(crate) below_seq: u64,
 }
 
 /// What a replay took back.

@@ -109,9 +109,12 @@ pub(super) struct Kept {
 pub(super) fn wanted(conn: &Connection, replay: &Replay, rows_max: usize) -> rusqlite::Result<Vec<RowId>> {
     let reason = replay.only.map(|reason| Fate::Quarantined(reason).key());
     conn.prepare_cached(
-        "SELECT id FROM quarantine WHERE since_ms < ?1 AND (?2 IS NULL OR reason = ?2) ORDER BY id LIMIT ?3",
+        "SELECT id FROM quarantine WHERE since_ms < ?1 AND (?2 IS NULL OR reason = ?2) AND last_seq < ?3 \
+         ORDER BY id LIMIT ?4",
     )?
-    .query_map(params![replay.before_ms, reason, int(rows_max as u64)], |row| row.get(0).map(RowId))?
+    .query_map(params![replay.before_ms, reason, int(replay.below_seq), int(rows_max as u64)], |row| {
+        row.get(0).map(RowId)
+    })?
     .collect()
 }
 

@@ -97,7 +97,7 @@ fn replay_all(
     opened: &Opened,
     only: Option<QuarantineReason>,
 ) -> Result<ReplayReport, SpoolError> {
-    let wanted = Replay { only, batches_max: BATCHES_PER_COMMIT, before_ms: i64::MAX };
+    let wanted = Replay { only, batches_max: BATCHES_PER_COMMIT, before_ms: i64::MAX, below_seq: u64::MAX };
     let mut report = ReplayReport::default();
     let mut number = opened.commit_number;
     loop {

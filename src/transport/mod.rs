@@ -33,9 +33,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
-#[allow(unused_imports, reason = "what asks rather than writes uses it")]
 pub(crate) use client::{HttpClient, Reply};
-#[allow(unused_imports, reason = "what asks rather than writes uses it")]
 pub(crate) use request::Request;
 pub(crate) use udp::UdpWay;
 pub(crate) use write::HttpWriter;

@@ -2,17 +2,17 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use humantime_serde::re::humantime;
-use influx_spool::{Precision, QuarantineReason, SyncMode};
+use influx_spool::{Precision, QuarantineReason, SyncMode, UnknownPrecision};
 
-/// The environment variable a password is taken from, so that it need not stand in a list of processes.
-pub(crate) const PASSWORD_VARIABLE: &str = "INFLUX_PASSWORD";
+use crate::connection::ConnectionArgs;
 
-/// Store-and-forward writer for InfluxDB 1.x.
+/// Store-and-forward writer for InfluxDB.
 ///
 /// Exit codes: 0 everything is done; 2 something is pending, lost or refused; 1 bad usage, or nothing could be begun.
 #[derive(Debug, Parser)]
@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Inspect(InspectArgs),
     Export(ExportArgs),
     Replay(ReplayArgs),
+    Query(QueryArgs),
+    Ping(PingArgs),
 }
 
 /// Write standard input to a database, and wait until it is there.
@@ -37,12 +39,6 @@ pub(crate) enum Command {
 /// said. A second signal ends the program at once.
 #[derive(Debug, Parser)]
 pub(crate) struct WriteArgs {
-    /// The root of the server: http://host:8086.
-    #[arg(long)]
-    pub(crate) url: String,
-    /// The InfluxDB database. It has to exist.
-    #[arg(long)]
-    pub(crate) database: String,
     /// The retention policy [default: the database's own default policy].
     #[arg(long, visible_alias = "rp", value_name = "POLICY")]
     pub(crate) retention_policy: Option<String>,
@@ -71,15 +67,11 @@ pub(crate) struct WriteArgs {
     /// How long to wait for delivery once the input has ended.
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION", default_value = "60s")]
     pub(crate) deadline: Duration,
-    /// The user, for basic authentication.
-    #[arg(long)]
-    pub(crate) username: Option<String>,
-    /// The user's password [default: the environment variable INFLUX_PASSWORD].
-    #[arg(long, requires = "username")]
-    pub(crate) password: Option<String>,
     /// Print the ledger as one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
 }
 
 /// Show what lies in a spool, also while another process owns it.
@@ -130,6 +122,71 @@ fn reason_parser() -> impl TypedValueParser<Value = QuarantineReason> {
         let mut reasons = QuarantineReason::ALL.into_iter();
         reasons.find(|reason| reason.as_str() == word).ok_or("no such reason")
     })
+}
+
+/// Ask the server, and print the rows as they come.
+///
+/// In InfluxQL (v1), Flux (v2) or SQL (v3). Exits with 1 if the question is not answered to its end; what came until
+/// then is printed.
+#[derive(Debug, Parser)]
+pub(crate) struct QueryArgs {
+    /// The question.
+    pub(crate) question: String,
+    /// What it is written in [default: what suits --api].
+    #[arg(long, value_enum)]
+    pub(crate) language: Option<Language>,
+    /// Let InfluxQL statements change something, such as CREATE DATABASE.
+    #[arg(long)]
+    pub(crate) post: bool,
+    /// The retention policy that InfluxQL asks [default: the database's own default policy].
+    #[arg(long, visible_alias = "rp", value_name = "POLICY")]
+    pub(crate) retention_policy: Option<String>,
+    /// How InfluxQL writes times: rfc3339, or a number of ns, us, ms or s.
+    #[arg(long, default_value = "rfc3339", value_name = "FORM")]
+    pub(crate) time: TimeFormat,
+    /// What is printed: a table, CSV, or one JSON object a line.
+    #[arg(long, value_enum, default_value_t = RowFormat::Table)]
+    pub(crate) format: RowFormat,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+}
+
+/// See whether the server is there, and which it is.
+#[derive(Debug, Parser)]
+pub(crate) struct PingArgs {
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Language {
+    Influxql,
+    Flux,
+    Sql,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RowFormat {
+    Table,
+    Csv,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimeFormat {
+    Rfc3339,
+    Unit(Precision),
+}
+
+impl FromStr for TimeFormat {
+    type Err = UnknownPrecision;
+
+    fn from_str(word: &str) -> Result<Self, UnknownPrecision> {
+        if word == "rfc3339" { Ok(Self::Rfc3339) } else { word.parse().map(Self::Unit) }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

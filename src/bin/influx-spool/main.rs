@@ -1,19 +1,26 @@
-//! The program `influx-spool`: writes standard input to an InfluxDB 1.x through a spool, and looks into spools.
+//! The program `influx-spool`: writes standard input to an InfluxDB through a spool, looks into spools, and
+//! asks the server.
 //!
 //! Exit codes: 0 when everything is done; 2 when something is left, lost or refused, and the output says what; 1 when
-//! nothing could be begun: bad usage, a spool that cannot be opened.
+//! nothing could be begun: bad usage, a spool that cannot be opened, a server that does not answer a question.
 
 mod args;
+mod ask;
 mod carry;
+mod connection;
 mod export;
 mod feed;
 mod input;
 mod inspect;
 mod interrupt;
 mod output;
+mod ping;
+mod pipe;
 mod progress;
+mod query;
 mod refusals;
 mod replay;
+mod rows;
 mod summary;
 mod write;
 
@@ -48,6 +55,8 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Query(args) => query::run(&args),
+        Command::Ping(args) => ping::run(&args),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -11,7 +11,7 @@ use influx_spool::{
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::args::{PASSWORD_VARIABLE, Switch, WriteArgs};
+use crate::args::{Switch, WriteArgs};
 use crate::feed::{Fed, Feed};
 use crate::input::{End, Input};
 use crate::interrupt::Interrupt;
@@ -61,18 +61,18 @@ pub(crate) fn run(args: &WriteArgs, screen: &Screen) -> anyhow::Result<bool> {
 }
 
 fn start(args: &WriteArgs) -> anyhow::Result<DatabaseHandle> {
-    let mut builder = Database::builder(&args.database).http(&args.url);
+    let connection = &args.connection;
+    let mut builder = Database::builder(connection.database()?).http(&connection.url);
     if let Some(policy) = &args.retention_policy {
         builder = builder.retention_policy(policy);
     }
     if let Some(file) = &args.spool {
         builder = builder.spool(file);
     }
-    if let Some(user) = &args.username {
-        let password = args.password.clone().or_else(|| std::env::var(PASSWORD_VARIABLE).ok());
-        builder = builder.basic_auth(user, password.unwrap_or_default());
-    }
     let builder = builder.precision(args.precision).gzip(args.gzip == Switch::On).configure(|config| {
+        config.api = connection.api.into();
+        config.org.clone_from(&connection.org);
+        connection.configure(&mut config.http);
         // Nothing is dropped for want of room: the input waits instead.
         config.queue.when_full = WhenFull::Refuse;
         if let Some(spool) = &mut config.spool {

@@ -33,17 +33,26 @@ impl Transit {
         before_ms: i64,
     ) -> oneshot::Receiver<Replayed> {
         let (answer, receiver) = oneshot::channel();
-        let wanted = Replay { only, batches_max: BATCHES_MAX, before_ms };
+        let below_seq = self.next_seq;
+        let wanted = Replay { only, batches_max: BATCHES_MAX, before_ms, below_seq };
+        // Whatever is older than the call and only in memory has to be stored before.
+        self.commit_up_to(self.last_seq());
         if !self.dismissed {
             self.replays.push_back(Replaying { wanted, done: Replayed::default(), answer });
         }
         receiver
     }
 
-    /// What the next transaction is to take back. While what was quarantined lately is not stored it waits, so that it
-    /// is found there.
+    /// What the next transaction is to take back. It waits for what is older than the call and only in memory.
     pub(super) fn next_replay(&self) -> Option<Replay> {
-        self.replays.front().map(|replaying| replaying.wanted)
+        let wanted = self.replays.front()?.wanted;
+        self.oldest_volatile().is_none_or(|oldest| oldest >= wanted.below_seq).then_some(wanted)
+    }
+
+    /// Whether somebody waits for a replay.
+    #[cfg(test)]
+    pub(super) fn is_replaying(&self) -> bool {
+        !self.replays.is_empty()
     }
 
     /// A transaction took these batches back, before its sums are looked at.

@@ -85,7 +85,12 @@ impl World {
         }
         if self.random.u8(..3) == 0 {
             let only = self.random.bool().then(|| self.reason());
-            plan.replay = Some(Replay { only, batches_max: self.random.usize(..6), before_ms: i64::MAX });
+            plan.replay = Some(Replay {
+                only,
+                batches_max: self.random.usize(..6),
+                before_ms: i64::MAX,
+                below_seq: u64::MAX,
+            });
         }
         let replay = plan.replay;
         let committed = self.life().commit(plan);

@@ -8,7 +8,7 @@ const REFUSED: Fate = Fate::Quarantined(QuarantineReason::Refused);
 const CONFLICT: Fate = Fate::Quarantined(QuarantineReason::TypeConflict);
 
 /// All, now.
-const ALL: Replay = Replay { only: None, batches_max: usize::MAX, before_ms: i64::MAX };
+const ALL: Replay = Replay { only: None, batches_max: usize::MAX, before_ms: i64::MAX, below_seq: u64::MAX };
 
 fn replay_plan(replay: Replay) -> CommitPlan {
     CommitPlan { replay: Some(replay), ..CommitPlan::default() }

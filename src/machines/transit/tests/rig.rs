@@ -222,7 +222,7 @@ impl Disk {
             }
             appended.push(self.insert(batch));
         }
-        let replayed = plan.replay.map(|_| self.take_back(withheld));
+        let replayed = plan.replay.map(|replay| self.take_back(replay.below_seq, withheld));
         Committed {
             appended,
             withheld,
@@ -236,10 +236,11 @@ impl Disk {
     }
 
     /// Takes the two oldest batches back from quarantine, if there is room.
-    fn take_back(&mut self, withheld: Option<Withheld>) -> Replayed {
+    fn take_back(&mut self, below: u64, withheld: Option<Withheld>) -> Replayed {
         let mut replayed = Replayed::default();
         for _ in 0..2 {
-            let Some((&first, batch)) = self.quarantine.first_key_value() else { break };
+            let oldest = self.quarantine.first_key_value().filter(|(_, batch)| batch.seqs.last < below);
+            let Some((&first, batch)) = oldest else { break };
             if withheld.is_some() || self.rows.len() >= self.rows_max {
                 replayed.withheld = Some(Withheld::SpoolFull);
                 break;
@@ -261,7 +262,7 @@ impl Disk {
             let row = Row { id, batch, damaged: false, attempts: 0, panics: 0 };
             assert!(self.rows.insert(first, row).is_none(), "{first} is stored once");
         }
-        replayed.more = !self.quarantine.is_empty();
+        replayed.more = self.quarantine.values().next().is_some_and(|batch| batch.seqs.last < below);
         replayed
     }
 

@@ -564,7 +564,7 @@ impl World {
 
     fn is_at_rest(&self) -> bool {
         let idle = self.jobs.is_empty() && self.trip.is_none() && self.leases.is_empty();
-        idle && self.pending.is_empty() && self.transit.next_replay().is_none()
+        idle && self.pending.is_empty() && !self.transit.is_replaying()
     }
 
     fn check_the_end(&mut self) {
