@@ -65,9 +65,12 @@ fn lines_travel_whole_and_those_that_are_too_long_go_by_http() {
         let by_http: BTreeSet<String> = receiver
             .accepted()
             .iter()
+            // A question whether the server is there has none.
+            .filter(|body| !body.text.is_empty())
             .flat_map(|body| -> Vec<String> { split(body.text.trim_end()) })
             .collect();
-        assert!(by_http == long, "the long ones, and only they");
+        let (more, fewer) = (by_http.difference(&long).next(), long.difference(&by_http).next());
+        assert_eq!((more, fewer), (None, None), "the long ones, and only they");
         let stats = db.stop(LONG).await.unwrap().stats;
         let count = |fate| stats.ledger.of(fate).points;
         assert_eq!(

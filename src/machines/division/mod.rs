@@ -18,7 +18,8 @@
 //!   types for a new field, keeps the first, and takes the rest the second time), then by halves. Of n lines one bad
 //!   one takes at most 2·log2(n) + 2 requests: where the first half turns out good, the second is not tried as a whole.
 //! - Points that are too old are parted by their age, not by their place.
-//! - After [`FOUND_MAX`] bad lines what is refused is not looked into any more: each part goes to quarantine whole.
+//! - After [`FOUND_MAX`] bad lines, or [`NAMINGS_MAX`] refusals that named some, what is refused is not looked into any
+//!   more: each part goes to quarantine whole.
 //!
 //! # What makes a server fail
 //!
@@ -46,6 +47,10 @@ use crate::values::fate::{Fate, QuarantineReason};
 /// Bad lines that are looked for one by one in a batch. At two requests a halving this is a thousand requests at worst.
 pub(crate) const FOUND_MAX: u32 = 100;
 
+/// Refusals that name lines are followed so often. A server that names one line at a time, of thousands that are bad,
+/// would have to be asked as many times.
+const NAMINGS_MAX: u32 = 1_000;
+
 /// See the [module's documentation](self).
 #[derive(Debug)]
 pub(crate) struct Division {
@@ -55,6 +60,8 @@ pub(crate) struct Division {
     endings: Endings,
     /// Bad lines found one by one.
     found: u32,
+    /// Refusals that named lines.
+    namings: u32,
     suspicion: Option<Suspicion>,
 }
 
@@ -161,7 +168,7 @@ impl Division {
 
     fn new(lines: Arc<Lines>, parts: VecDeque<Part>) -> Self {
         let endings = Endings::new(lines.count());
-        Self { lines, parts, endings, found: 0, suspicion: None }
+        Self { lines, parts, endings, found: 0, namings: 0, suspicion: None }
     }
 
     pub(crate) const fn lines(&self) -> &Arc<Lines> {
@@ -219,7 +226,12 @@ impl Division {
         }
         self.second_half_is_innocent();
         if !named.is_empty() {
-            self.name_bad(&part, refusal.status, named);
+            self.namings += 1;
+            if self.namings > NAMINGS_MAX {
+                self.condemn(&part, &refusal, QuarantineReason::Unresolved);
+            } else {
+                self.name_bad(&part, refusal.status, named);
+            }
             return;
         }
         let count = part.indexes.len();

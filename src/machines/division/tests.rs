@@ -168,7 +168,9 @@ fn past_the_bound_what_is_refused_is_kept_whole() {
 
 #[test]
 fn all_bad_is_kept_with_few_requests() {
-    for (manner, most) in [(Manner::Names, 1), (Manner::Counts, 2), (Manner::Opaque, 260)] {
+    let manners =
+        [(Manner::Names, 1), (Manner::Counts, 2), (Manner::Opaque, 260), (Manner::NamesFirst, 1_001)];
+    for (manner, most) in manners {
         let requests = check_found(manner, 0..5_000);
         println!("{manner:?}: {requests} requests");
         assert!(requests <= most, "{manner:?}: {requests}");

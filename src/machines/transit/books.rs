@@ -96,9 +96,18 @@ impl Books {
         self.fates.forget(seqs);
     }
 
-    /// Which points are in quarantine is not known any more.
+    /// Which points are in the file's quarantine is not known any more; only which are still on their way to it.
     pub(super) fn forget_quarantined(&mut self) {
         self.fates.forget_quarantined();
+        let Unsaved { settle, direct, .. } = &self.unsaved;
+        let parts = settle.iter().flat_map(|(row, _)| &row.parts).chain(direct);
+        let whole = settle.iter().filter(|(row, _)| row.parts.is_empty());
+        let whole = whole.map(|(row, tally)| (SeqRange::starting_at(row.first_seq, tally.points), row.fate));
+        for (seqs, fate) in parts.map(|part| (part.seqs, part.fate)).chain(whole) {
+            if matches!(fate, Fate::Quarantined(_)) {
+                self.fates.note(seqs, fate);
+            }
+        }
     }
 
     pub(super) fn fate_of(&self, number: u64) -> Option<Fate> {

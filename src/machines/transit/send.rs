@@ -145,7 +145,7 @@ impl Transit {
         if in_flight >= link.requests_max() {
             return Lease::Nothing;
         }
-        let Some(key) = self.first_sendable(holder.wire) else { return Lease::Nothing };
+        let Some(key) = self.first_sendable(holder.wire, now) else { return Lease::Nothing };
         let size = self.size.filter(|_| holder.wire == Wire::Http);
         let Some(held) = self.window.get_mut(&key) else { return Lease::Nothing };
         let Some(batch) = held.batch().cloned() else {
@@ -332,7 +332,7 @@ impl Transit {
     }
 
     /// The first batch nobody has in hand, unless an older one has to be waited for. It may not be made yet.
-    fn first_sendable(&self, wire: Wire) -> Option<u64> {
+    fn first_sendable(&self, wire: Wire, now: Instant) -> Option<u64> {
         let evicting = self.may_be_evicting();
         let stored_first = self.terms.loss_window.is_some_and(|window| window.is_zero());
         let mut without_witness = None;
@@ -344,7 +344,7 @@ impl Transit {
             if rows_between || may_go || unsaved {
                 break;
             }
-            if held.leased.is_some() || !self.goes_by(held, wire) {
+            if held.leased.is_some() || !self.goes_by(held, wire, now) {
                 continue;
             }
             // Nothing of it is taken. Whether that is the server's fault is for the next batch to show.
@@ -358,15 +358,23 @@ impl Transit {
     }
 
     /// Whether a batch may be sent by this wire.
-    fn goes_by(&self, held: &Held, wire: Wire) -> bool {
+    fn goes_by(&self, held: &Held, wire: Wire, now: Instant) -> bool {
         let Some(udp) = self.terms.udp else { return wire == Wire::Http };
         // A listener belongs to one database.
         let at_home = held.destination().is_some_and(|to| self.home.as_deref() == Some(to));
         let by_udp = at_home && held.division.is_none();
         match wire {
             Wire::Udp => by_udp,
-            Wire::Http => !by_udp || udp.http_fallback && self.udp_link.is_down(),
+            Wire::Http => !by_udp || udp.http_fallback && self.is_udp_passed_over(now),
         }
+    }
+
+    /// Whether HTTP stands in for UDP: nobody listens there. When it is time to look again whether somebody does, one
+    /// batch is left to UDP for that.
+    fn is_udp_passed_over(&self, now: Instant) -> bool {
+        let tries = |held: &Held| held.leased.is_some_and(|holder| holder.wire == Wire::Udp);
+        self.udp_link.is_down()
+            && (self.udp_link.not_before(now).is_some() || self.window.values().any(tries))
     }
 
     fn succeed(&mut self, wire: Wire, now: Instant) {

@@ -236,7 +236,9 @@ impl World {
     fn read_rows(&mut self, request: ReadRequest) {
         let rows = self.disk.read(request);
         for row in &rows {
-            if let Err(damaged) = &row.batch {
+            // What is in memory as well is not lost with it.
+            let at_hand = self.transit.window.contains_key(&row.first_seq);
+            if let Some(damaged) = row.batch.as_ref().err().filter(|_| !at_hand) {
                 let seqs = damaged.seqs.unwrap();
                 self.damaged.extend((seqs.first..=seqs.last).filter(|number| self.pending.contains(number)));
             }
