@@ -22,7 +22,11 @@ fn the_readme_lists_every_setting_with_its_default() {
     // What has no default to show stands there as a comment.
     let uncommented: String = section
         .lines()
-        .map(|line| line.strip_prefix("# ").filter(|rest| rest.contains(" = ")).unwrap_or(line))
+        .map(|line| {
+            line.strip_prefix("# ")
+                .filter(|rest| rest.contains(" = ") || rest.starts_with('['))
+                .unwrap_or(line)
+        })
         .map(|line| format!("{line}\n"))
         .collect();
     let mut all: toml::Table = toml::from_str(&uncommented).unwrap();
@@ -42,6 +46,12 @@ fn default_with_every_option() -> toml::Table {
     let mut spool = SpoolConfig::new("plant.db");
     spool.age_max = Some(std::time::Duration::from_secs(1));
     config.spool = Some(spool);
+    config.udp = Some(influx_spool::UdpConfig::new("localhost:8089"));
+    config.org = Some("works".into());
+    config.org_id = Some("0123456789abcdef".into());
+    config.loss_window = Some(std::time::Duration::from_secs(1));
+    config.http.fallback_urls = vec!["http://other:8086".into()];
+    config.http.headers.insert("X-Scope-OrgID".into(), "plant".into());
     config.database = Some("plant".into());
     config.retention_policy = Some("autogen".into());
     config.consistency = Some(influx_spool::Consistency::One);

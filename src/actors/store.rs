@@ -24,7 +24,7 @@ use super::shared::{Shared, SpoolSlot, Wake, begin_of};
 use crate::failpoint::failpoint;
 use crate::machines::backoff::Backoff;
 use crate::machines::plan::CommitPlan;
-use crate::machines::transit::{Found, ReadRequest};
+use crate::machines::transit::Found;
 use crate::spool::{Maintained, Spool, SpoolError, SpoolErrorKind};
 use crate::values::health::{Event, SpoolHealth};
 
@@ -57,7 +57,8 @@ pub(crate) struct Store {
 /// What is to be done with the spool in one go.
 struct Work {
     plan: Option<CommitPlan>,
-    read: Option<ReadRequest>,
+    /// Whether rows are to be read, whatever else is done.
+    reads: bool,
 }
 
 /// The spool is back.
@@ -106,13 +107,13 @@ impl Store {
         let now = Instant::now();
         let (work, wants_seal) = self.shared.with(|transit| {
             let plan = transit.plan_commit(self.expiry_due, stamp_last, now);
-            (Work { plan, read: transit.wants_read() }, transit.wants_seal())
+            (Work { plan, reads: transit.wants_read().is_some() }, transit.wants_seal())
         });
         if wants_seal {
             self.shared.batcher.ring();
         }
         let tidy = self.tidy_at.is_some_and(|at| at <= now);
-        if work.plan.is_none() && work.read.is_none() && !tidy {
+        if work.plan.is_none() && !work.reads && !tidy {
             trip.stay(spool);
             self.sleep_until_due(ctx);
             return;
@@ -226,10 +227,11 @@ impl Trip {
             Some(plan) => !self.commit(spool, plan, now)?,
             None => false,
         };
-        if let Some(read) = work.read {
+        // What is to be read first may be another row since the transaction.
+        if let Some(read) = self.shared.with(|transit| transit.wants_read()) {
             let after = (read.after > 0).then_some(read.after);
             let rows = spool.read_after(after, read.rows_max, READ_BYTES_MAX)?;
-            self.shared.with(|transit| transit.read_back(rows, Instant::now()));
+            self.shared.with(|transit| transit.read_back(read, rows, Instant::now()));
         }
         let left = match spool.maintain(now) {
             // What could not be copied or given back stays where it is: nothing is lost by it.

@@ -48,7 +48,9 @@ use std::time::{Duration, Instant};
 
 pub(crate) use held::{Holder, SealJob, Wire};
 pub(crate) use push::{PushRefusal, Pushed};
-pub(crate) use save::{Found, Opened, ReadRequest};
+#[cfg(test)]
+pub(crate) use save::ReadRequest;
+pub(crate) use save::{Found, Opened};
 pub(crate) use send::{Answered, Lease, Load};
 
 use self::books::Books;

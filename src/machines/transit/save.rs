@@ -281,8 +281,12 @@ impl Transit {
             .then(|| ReadRequest { after: self.read_to, rows_max: WINDOW_ROWS_MAX - rows })
     }
 
-    /// Rows were read back.
-    pub(crate) fn read_back(&mut self, rows: Vec<ReadBatch>, now: Instant) {
+    /// Rows were read back, as was asked for.
+    pub(crate) fn read_back(&mut self, asked: ReadRequest, rows: Vec<ReadBatch>, now: Instant) {
+        if asked.after != self.read_to {
+            // Older ones were taken back from quarantine meanwhile, and have to be read before.
+            return;
+        }
         if rows.is_empty() {
             // The sums say there are rows and there are none: nothing is left to wait for.
             self.beyond = Backlog::default();

@@ -243,7 +243,7 @@ impl World {
                 self.damaged.extend((seqs.first..=seqs.last).filter(|number| self.pending.contains(number)));
             }
         }
-        self.transit.read_back(rows, self.now);
+        self.transit.read_back(request, rows, self.now);
     }
 
     /// A sender asks for work. Says whether that moved anything.
