@@ -288,6 +288,26 @@ fn a_batch_the_server_refuses_is_set_aside_and_can_be_exported() {
 }
 
 #[test]
+fn points_go_by_udp_and_what_is_too_long_by_http() {
+    let bench = Bench::up();
+    let listener = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    listener.set_read_timeout(Some(LONG)).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let long = format!("m s=\"{}\" 3\n", "x".repeat(2_000));
+    let ended = bench.run(&["--udp", &address], format!("m n=1i 1\nm n=2i 2\n{long}"));
+    let summary = ended.check_code(0).json();
+    check_sums(&summary);
+    assert_eq!((&summary["fates"]["unconfirmed"], &summary["fates"]["delivered"]), (&2.into(), &1.into()));
+    let mut datagram = [0; 2_000];
+    let length = listener.recv(&mut datagram).unwrap();
+    assert_eq!(datagram[..length], *b"m n=1i 1\nm n=2i 2");
+    assert_eq!(bench.receiver.lines().last(), Some(&long.trim_end().to_owned()));
+
+    let only = bench.run(&["--udp", &address, "--udp-only"], &long);
+    assert_eq!(only.check_code(2).json()["fates"]["quarantined.unsendable"], 1);
+}
+
+#[test]
 fn what_is_in_quarantine_is_replayed_once_its_cause_is_mended() {
     let bench = Bench::up();
     bench.receiver.set_manner(Manner::RefuseLinesWith("poison".into()));

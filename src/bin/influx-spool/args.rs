@@ -42,6 +42,17 @@ pub(crate) struct WriteArgs {
     /// The retention policy [default: the database's own default policy].
     #[arg(long, visible_alias = "rp", value_name = "POLICY")]
     pub(crate) retention_policy: Option<String>,
+    /// Create the database if it is missing (v1).
+    #[arg(long)]
+    pub(crate) create_database: bool,
+    /// Send by UDP to this listener of the server, and by HTTP only what UDP cannot carry: lines that are too long, and
+    /// everything while nobody listens. The listener belongs to one database and has one precision; both have to be those
+    /// given here.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) udp: Option<String>,
+    /// Send nothing by HTTP: lines that are too long are set aside, and the rest waits while nobody listens.
+    #[arg(long, requires = "udp")]
+    pub(crate) udp_only: bool,
     /// The file that keeps what is not delivered [default: none; what is not delivered is lost at the end].
     #[arg(long, value_name = "FILE")]
     pub(crate) spool: Option<PathBuf>,

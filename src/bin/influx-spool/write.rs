@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use futures_util::future::{Either, FutureExt, select};
 use influx_spool::{
-    Database, DatabaseHandle, MissingTimestamp, Precision, SpoolFull, Stats, StopReport, WhenFull,
+    Database, DatabaseHandle, MissingTimestamp, Precision, SpoolFull, Stats, StopReport, UdpConfig, WhenFull,
 };
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -72,6 +72,11 @@ fn start(args: &WriteArgs) -> anyhow::Result<DatabaseHandle> {
     let builder = builder.precision(args.precision).gzip(args.gzip == Switch::On).configure(|config| {
         config.api = connection.api.into();
         config.org.clone_from(&connection.org);
+        config.create_database = args.create_database;
+        config.udp = args.udp.as_ref().map(UdpConfig::new);
+        if let Some(udp) = &mut config.udp {
+            udp.http_fallback = !args.udp_only;
+        }
         connection.configure(&mut config.http);
         // Nothing is dropped for want of room: the input waits instead.
         config.queue.when_full = WhenFull::Refuse;
