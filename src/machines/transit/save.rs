@@ -425,14 +425,18 @@ impl Transit {
         held.saving = false;
         held.row = Some(row);
         self.waiters.stored(held.seqs, self.durable());
-        // What is being sent stays, and so does all before it: rows beyond are newer than every row in the window.
+        // What is being sent stays, and so does all before it: rows beyond are newer than every row in the window. Only
+        // a replay brings older ones there; then what is being sent stays alone, and is passed over when they are read.
         let rows = self.window.values().filter(|held| !held.is_volatile()).count();
-        let in_hand = held.is_in_work() || self.window.range(key..).any(|(_, later)| later.is_in_work());
+        let in_work = held.is_in_work();
+        let in_hand = in_work || self.window.range(key..).any(|(_, later)| later.is_in_work());
+        let is_next = self.beyond.batches == 0 && (rows < WINDOW_ROWS_MAX || in_hand);
         // A row that was lost and is stored afresh is older than those beyond, and is not found behind them.
         let again = key <= self.read_to;
-        let stays = again || self.beyond.batches == 0 && (rows < WINDOW_ROWS_MAX || in_hand);
-        if stays {
+        if is_next {
             self.read_to = self.read_to.max(key);
+        }
+        if is_next || again || in_work {
             self.insert(key, held);
         } else {
             self.beyond.add(held.tally());

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::rig::{Disk, Full, complaint, fault, terms, trouble};
+use super::rig::{Disk, Full, complaint, fault, refusal, terms, trouble};
 use super::world::{End, World};
-use crate::machines::transit::Terms;
+use crate::machines::transit::{Holder, Terms};
 use crate::machines::verdict::{Cause, Trouble, Verdict};
 use crate::values::fate::{Fate, QuarantineReason};
 use crate::values::trouble::TroubleKind;
@@ -302,4 +302,36 @@ fn what_is_taken_back_from_quarantine_goes_before_everything_younger() {
         world.drain();
         check_fates(&world, MALFORMED);
     }
+}
+
+#[test]
+fn what_is_being_sent_is_not_sent_twice_because_older_points_come_back() {
+    let mut world = world(Some(Duration::from_secs(1)), |number| number <= 5);
+    for _ in 0..2 {
+        assert!(world.lease(0));
+        world.answer(0, refusal());
+    }
+    // [1, 10] are in quarantine, [11, 15] is stored and idle, and the next is being sent as it is stored.
+    world.commit_all();
+    assert!(world.plan(false));
+    world.finish_trip(End::Answered);
+    world.push(5);
+    seal_all(&mut world);
+    assert!(world.lease(0) && world.lease(1));
+    assert_eq!(world.leases[&1].batch.seqs.first, 16);
+    world.transit.release_all(Holder::http(0), false, world.now);
+    world.leases.remove(&0);
+    world.replay();
+    while world.plan(false) {
+        world.finish_trip(End::Answered);
+        world.check();
+    }
+    world.read();
+    for first in [1, 6, 11] {
+        assert!(world.lease(0) && world.leases[&0].batch.seqs.first == first);
+        world.answer(0, Verdict::Delivered);
+        world.check();
+    }
+    assert!(!world.lease(0), "the last is in the other sender's hand");
+    world.drain();
 }
