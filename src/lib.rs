@@ -1,4 +1,4 @@
-//! An actor-based, supervised store-and-forward writer for InfluxDB, embedded in actix applications.
+//! An actor-based, supervised store-and-forward writer for InfluxDB 1.x, 2.x and 3.x, embedded in actix applications.
 //!
 //! ```
 //! use influx_spool::{Database, Point};
@@ -13,14 +13,16 @@
 //! | for | see |
 //! |---|---|
 //! | starting | [`Database::builder`], [`DatabaseBuilder`], [`Config`] and its sections, [`StartError`] |
+//! | the server | [`HttpConfig`]: [`Auth`], [`Secret`], [`TlsConfig`], [`Proxy`]; [`Api`]; [`UdpConfig`] |
 //! | a running database | [`DatabaseHandle`], [`Registry`] finds one by name |
-//! | pushing | [`Point`], [`PointRef`], [`Series`], raw lines by [`DatabaseHandle::push_line`]; [`PushError`], [`PushReport`] |
+//! | pushing | [`Point`], [`PointRef`], [`Series`], raw lines by [`DatabaseHandle::push_line`]; [`PushError`], [`PushReport`]; elsewhere by [`DatabaseHandle::push_to`], [`PushDestination`] |
 //! | how points become lines | [`LineRules`], [`Precision`], [`Encoder`] |
 //! | what became of a point | [`Seq`], [`Standing`], [`Fate`]; [`DatabaseHandle::persisted`], [`DatabaseHandle::delivered`] |
 //! | counters and health | [`Stats`], [`Ledger`], [`Health`], [`Events`], `web` with the feature of that name |
 //! | the end | [`DatabaseHandle::flush`], [`DatabaseHandle::stop`], [`StopReport`] |
 //! | messages instead of methods | [`Database`] as an actor: [`Push`], [`Flush`], … |
-//! | what a server's answer means | [`verdicts`] |
+//! | what a server's answer means | [`verdicts`], [`TroubleKind`] |
+//! | points that a server refuses | [`QuarantineReason`], [`DatabaseHandle::replay`], [`replay`] without a running database |
 //! | asking and managing the server | [`DatabaseHandle::client`], [`Client`], [`query`] |
 //! | a spool's file | [`inspect`], [`export`], [`replay`], [`SpoolError`] |
 //! | actors of your own | [`PriorityContext`], [`Supervisor`], [`ChildSpec`] |
