@@ -60,9 +60,7 @@ impl Sickness {
     fn script(self) -> Script {
         match self {
             Self::NeverAnswers => Script::steps([Step::Stall]),
-            Self::AnswersAByteASecond => {
-                Script::steps([Step::Drip(support::scripted::NO_CONTENT.to_vec())])
-            }
+            Self::AnswersAByteASecond => Script::steps([Step::Drip(support::scripted::NO_CONTENT.to_vec())]),
             Self::ClosesInMidAnswer => {
                 Script::steps([Step::Send(b"HTTP/1.1 204 No Con".to_vec()), Step::Close])
             }
@@ -119,7 +117,8 @@ impl Patient {
         let stats = report.stats;
         assert_eq!(stats.ledger.accepted().points, points, "{what}");
         assert_eq!(stats.ledger.of(Fate::Delivered).points, points, "{what}: {stats:?}");
-        check_arrived(&server, points, keeps == Keeps::Spooled);
+        // The first batch of the long version becomes suspect after ten seconds, and waits for another to be taken first.
+        check_arrived(&server, points, keeps == Keeps::Spooled && !is_slow());
         let p99 = pushed.p99();
         println!(
             "{what}: {points} points, push p99 {p99:?}; {} requests, {} failures, {} restarts",

@@ -66,8 +66,10 @@ fn push_until_told(databases: &[DatabaseHandle], rate: u64, ending: &AtomicBool)
 fn push(db: &DatabaseHandle, pushed: &mut Pushed) {
     // Digits that no compression takes away: a batch is to be longer than what a socket swallows.
     let noise = fastrand::u64(..) as f64 / 1e9;
-    let point =
-        Point::new("stream").tag("host", "plant-1").field("n", pushed.times.len() as i64 + 1).field("v", noise);
+    let point = Point::new("stream")
+        .tag("host", "plant-1")
+        .field("n", pushed.times.len() as i64 + 1)
+        .field("v", noise);
     let begin = Instant::now();
     db.push(point).unwrap();
     pushed.times.push(begin.elapsed());
