@@ -43,6 +43,7 @@ const ROUND_POINTS: i64 = 500_000;
 
 /// Rounds without the sick before they come, and again when they are gone.
 const ROUNDS_ALONE: usize = 3;
+const ROUNDS_ALONE_SLOW: usize = 30;
 
 /// What is sick with a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +161,8 @@ fn check_isolation(sick: &[(Sickness, Keeps)], timeout: Option<Duration>, time: 
     actix_rt::System::new().block_on(async {
         let folder = tempfile::tempdir().unwrap();
         // Rounds alone come before and after, since the machine is shared.
-        let mut alone = rates(ROUNDS_ALONE).await;
+        let rounds_alone = if is_slow() { ROUNDS_ALONE_SLOW } else { ROUNDS_ALONE };
+        let mut alone = rates(rounds_alone).await;
         let patients: Vec<Patient> = sick
             .iter()
             .map(|(sickness, keeps)| Patient::start(*sickness, *keeps, timeout, folder.path()))
@@ -187,10 +189,10 @@ fn check_isolation(sick: &[(Sickness, Keeps)], timeout: Option<Duration>, time: 
         for (patient, pushed) in patients.into_iter().zip(&mut pushed) {
             patient.check(pushed).await;
         }
-        alone.extend(rates(ROUNDS_ALONE).await);
+        alone.extend(rates(rounds_alone).await);
         println!("points/s alone {alone:.0?}");
         println!("beside the sick {beside:.0?}");
-        let (alone, beside) = (median(alone), median(beside));
+        let (alone, beside) = (undisturbed(alone), undisturbed(beside));
         println!("{alone:.0} alone, {beside:.0} beside the sick: {:.0} %", beside / alone * 100.0);
         assert!(beside > alone * kept, "{beside:.0} against {alone:.0}");
     });
@@ -218,9 +220,10 @@ async fn rate() -> f64 {
     rate
 }
 
-fn median(mut rates: Vec<f64>) -> f64 {
+/// The rate that a tenth of the rounds reach: those that other processes disturbed least.
+fn undisturbed(mut rates: Vec<f64>) -> f64 {
     rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
+    rates[rates.len() * 9 / 10]
 }
 
 /// One test at a time: what is measured here is not to be disturbed by its neighbours.
