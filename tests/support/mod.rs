@@ -12,4 +12,5 @@ pub mod program;
 pub mod proxy;
 pub mod receiver;
 pub mod scripted;
+pub mod sick;
 pub mod vm;

@@ -60,6 +60,8 @@ pub enum Step {
     Flood(Vec<u8>),
     /// Nothing, until the peer has had enough.
     Stall,
+    /// Nothing, for so long.
+    Pause(Duration),
     /// An orderly end.
     Close,
     /// An end without order.
@@ -256,6 +258,11 @@ fn take(
         },
         Step::Stall => {
             io::copy(reader, &mut io::sink())?;
+        }
+        Step::Pause(time) => {
+            if !state.pause(time) {
+                return Ok(Some(End::Close));
+            }
         }
         Step::Close => return Ok(Some(End::Close)),
         Step::Reset => return Ok(Some(End::Reset)),

@@ -76,10 +76,12 @@ impl Transit {
         self.pass_marks();
     }
 
-    /// How long a segment may wait to be filled: never so long that its points cannot be stored within the window.
+    /// How long a segment may wait to be filled: never so long that its points cannot be stored within the window. While
+    /// nothing can be sent, all of that time: fewer batches are fewer transactions now and fewer requests later.
     fn linger(&self) -> Duration {
-        let window = self.terms.loss_window.unwrap_or(Duration::MAX);
-        self.terms.linger.min((window / 2).max(LINGER_DURABLE))
+        let Some(window) = self.terms.loss_window else { return self.terms.linger };
+        let storable = (window / 2).max(LINGER_DURABLE);
+        if self.is_cut_off() { storable } else { self.terms.linger.min(storable) }
     }
 
     fn has_seal_credit(&self) -> bool {

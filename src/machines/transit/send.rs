@@ -377,6 +377,11 @@ impl Transit {
             && (self.udp_link.not_before(now).is_some() || self.window.values().any(tries))
     }
 
+    /// Whether no wire leads to the server.
+    pub(super) const fn is_cut_off(&self) -> bool {
+        self.link.is_down() && (self.terms.udp.is_none() || self.udp_link.is_down())
+    }
+
     fn succeed(&mut self, wire: Wire, now: Instant) {
         let link = match wire {
             Wire::Http => &mut self.link,

@@ -152,7 +152,7 @@ pub struct BatchConfig {
     /// that 3.x takes.
     pub bytes_max: NonZeroUsize,
     /// How long a point may wait for its batch to fill. Default: 200 ms. With a spool never more than half the loss
-    /// window.
+    /// window, and just that while the server is down.
     #[serde(with = "humantime_serde")]
     pub linger: Duration,
     /// Whether bodies are compressed. Default: those that are worth it. By UDP they never are.

@@ -301,3 +301,21 @@ fn nothing_is_sent_while_what_was_refused_cannot_be_stored() {
     world.check();
     world.drain();
 }
+
+#[test]
+fn while_the_server_is_down_points_gather_for_as_long_as_they_can_be_stored() {
+    let linger = |world: &World| world.transit.next_seal_at().map(|due| due - world.now);
+    let mut world = world(terms(), 100, Full::DropOldest);
+    world.push(1);
+    assert_eq!(linger(&world), Some(Duration::from_millis(200)));
+    world.flush();
+    seal_all(&mut world);
+    assert!(world.lease(0));
+    world.answer(0, trouble());
+    world.push(1);
+    assert_eq!(linger(&world), Some(Duration::from_millis(500)), "half the loss window");
+    world.pass_to_next_due();
+    world.drain();
+    world.push(1);
+    assert_eq!(linger(&world), Some(Duration::from_millis(200)));
+}
