@@ -7,6 +7,8 @@ mod support;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use influx_spool::{
@@ -325,39 +327,41 @@ fn another_database_keeps_its_rate_while_one_heals() {
             200_000.0 / begin.elapsed().as_secs_f64()
         };
         let other = || Database::builder("other").http(receiver.url()).start().unwrap();
-        // Alone first, and once more after, since the machine is shared.
-        let before = rate(other()).await;
         let sick = Receiver::start();
         sick.set_manner(Manner::Judge(Arc::new(|text| Voice::V2Opaque.judge(text))));
         let healing = Database::builder("sick").http(sick.url()).start().unwrap();
-        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let producer = {
-            let (healing, stop) = (healing.clone(), Arc::clone(&stop));
-            std::thread::spawn(move || {
-                let mut number = 0_i64;
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    // A batch a tenth of a second, one of its lines bad.
-                    for _ in 0..500 {
-                        let name = if number % 500 == 99 { "bad" } else { "m" };
-                        healing.push(Point::new(name).field("n", number)).unwrap();
-                        number += 1;
-                    }
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-            })
-        };
-        assert!(sick.wait_for_requests(10, LONG));
-        let beside = rate(other()).await;
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        producer.join().unwrap();
-        let requests = sick.requests().len();
-        assert!(healing.flush(LONG).await.unwrap().complete);
+        // Other tests share the machine: the best of three rounds each, by turns.
+        let (mut alone, mut beside) = (0.0_f64, 0.0_f64);
+        for _ in 0..3 {
+            alone = alone.max(rate(other()).await);
+            let stop = Arc::new(AtomicBool::new(false));
+            let requests = sick.requests().len();
+            let producer = make_ill(&healing, &stop);
+            assert!(sick.wait_for_requests(requests + 10, LONG));
+            beside = beside.max(rate(other()).await);
+            stop.store(true, Ordering::Relaxed);
+            producer.join().unwrap();
+            assert!(healing.flush(LONG).await.unwrap().complete);
+        }
         healing.stop(LONG).await.unwrap();
-        let after = rate(other()).await;
-        let alone = before.min(after);
         println!(
-            "alone {before:.0} and {after:.0} points/s, beside {requests} requests of a healing {beside:.0}"
+            "alone {alone:.0} points/s, beside {} requests of a healing {beside:.0}",
+            sick.requests().len()
         );
         assert!(beside > alone * 0.6, "half of two processors is not for it: {beside:.0} against {alone:.0}");
     });
+}
+
+/// Pushes a batch of 500 points a tenth of a second, one of them bad.
+fn make_ill(db: &DatabaseHandle, stop: &Arc<AtomicBool>) -> JoinHandle<()> {
+    let (db, stop) = (db.clone(), Arc::clone(stop));
+    std::thread::spawn(move || {
+        while !stop.load(Ordering::Relaxed) {
+            for number in 0..500_i64 {
+                let name = if number == 99 { "bad" } else { "m" };
+                db.push(Point::new(name).field("n", number)).unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    })
 }

@@ -305,7 +305,7 @@ impl DatabaseHandle {
     ///
     /// # Errors
     /// A setting that cannot be, or that cannot change while the database runs (the name, the destination, the spool,
-    /// how lines are written, the number of requests at once).
+    /// how lines are written, what happens to missing timestamps, the number of requests at once and of UDP senders).
     pub async fn reconfigure(&self, config: Config) -> Result<(), ReconfigureError> {
         if self.shared().with(|transit| transit.is_stopped()) {
             return Err(ReconfigureError::Call(CallError::Stopped));
@@ -314,7 +314,7 @@ impl DatabaseHandle {
     }
 
     /// Makes one of the database's actors panic, as a fire drill: does it come back, is nothing lost, does whoever
-    /// watches the service see it? Its name is `database`, `store` (with a spool), `batcher`, or `http-0` and so on;
+    /// watches the service see it? Its name is `database`, `store` (with a spool), `batcher`, `http-0` and so on, or `udp-0`;
     /// `false` if there is none of that name.
     ///
     /// It is a panic like any other: it counts in `restarts_total` and for the restart intensity, and a batch that the

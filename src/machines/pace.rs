@@ -12,7 +12,7 @@ pub(crate) struct Pace {
 }
 
 /// How far the clock may run ahead of those who send: what timers round away (1 ms) and a thread loses (some more) is
-/// made good afterwards. At 8,000 datagrams of 1,400 bytes a second this is a burst of 16, a fifth of what the receive
+/// made good afterwards. At 4,000 datagrams of 1,400 bytes a second this is a burst of 8, a tenth of what the receive
 /// buffer of a system holds by default (212,992 bytes, and a datagram counts for 2,304).
 const BURST: Duration = Duration::from_millis(2);
 

@@ -23,8 +23,10 @@ pub struct UdpConfig {
     /// Sockets, each with an actor of its own. Default: 2.
     #[serde(default = "defaults::senders")]
     pub senders: NonZeroUsize,
-    /// Datagrams per second, over all senders. Default: 8,000: a listener with a receive buffer as systems have it loses most of
-    /// what comes faster than it reads, and says nothing.
+    /// Datagrams per second, over all senders. Default: 4,000. A receive buffer as systems have it (212,992 bytes, and one of
+    /// these counts for 2,304) then bears a pause of 23 ms; what does not fit in it is lost without a word. Measured on
+    /// one machine with two busy processors, a million points to InfluxDB 1.6: everything arrives at 2,000, 99.97 % at 4,000,
+    /// 95 to 99.8 % from 8,000 on.
     #[serde(default = "defaults::datagrams_per_second")]
     pub datagrams_per_second: NonZeroU32,
     /// Whether HTTP ([`Config::http`](crate::Config::http)) carries what UDP cannot: lines that are too long, and everything while the
@@ -59,7 +61,7 @@ mod defaults {
     }
 
     pub(super) const fn datagrams_per_second() -> NonZeroU32 {
-        NonZeroU32::MIN.saturating_add(7_999)
+        NonZeroU32::MIN.saturating_add(3_999)
     }
 
     pub(super) const fn http_fallback() -> bool {
