@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::fut::WrapFuture;
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler};
@@ -22,18 +22,26 @@ use crate::values::batch::Api;
 use crate::values::config::Config;
 use crate::values::trouble::TroubleKind;
 
+/// What a 1.x says of a database that does not exist.
+const DATABASE_MISSING: &str = "database not found";
+
+/// A database that is still missing after it was created is not where the points go; it is not created again and again.
+const CREATED_EVERY: Duration = Duration::from_secs(60);
+
 pub(crate) struct HttpSender {
     shared: Arc<Shared>,
     number: usize,
     /// The way to the server, and the configuration it was made from.
     way: Option<(Arc<Config>, Rc<dyn Transport>)>,
     sending: bool,
+    /// When a missing database was created.
+    created: Option<Instant>,
     alarm: Alarm,
 }
 
 impl HttpSender {
     pub(crate) fn new(shared: Arc<Shared>, number: usize) -> Self {
-        Self { shared, number, way: None, sending: false, alarm: Alarm::default() }
+        Self { shared, number, way: None, sending: false, created: None, alarm: Alarm::default() }
     }
 
     fn send_next(&mut self, ctx: &mut PriorityContext<Self>) {
@@ -108,10 +116,13 @@ impl HttpSender {
     /// Has a missing database created, if that is wanted.
     fn create_missing(&mut self, load: &Load, trouble: &Trouble, ctx: &mut PriorityContext<Self>) {
         let destination = &load.batch.destination;
-        let wanted = self.shared.config().create_database
-            && destination.api == Api::V1
-            && trouble.kind == TroubleKind::NoSuchDatabase;
-        let Some(way) = wanted.then(|| self.way()).flatten() else { return };
+        // A retention policy may be missing as well, and that is not created.
+        let is_missing =
+            trouble.kind == TroubleKind::NoSuchDatabase && trouble.words.contains(DATABASE_MISSING);
+        let lately = self.created.is_some_and(|at| at.elapsed() < CREATED_EVERY);
+        let wanted = self.shared.config().create_database && destination.api == Api::V1;
+        let Some(way) = (wanted && is_missing && !lately).then(|| self.way()).flatten() else { return };
+        self.created = Some(Instant::now());
         let created = way.create_database(&destination.database).into_actor(self);
         ctx.spawn(created.map(|created, this, ctx| {
             if created {

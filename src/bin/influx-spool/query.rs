@@ -2,7 +2,7 @@
 
 use std::io::{self, BufWriter, StdoutLock};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use influx_spool::Client;
 use influx_spool::query::{Epoch, InfluxQl, Row, Series, Statement, V3Query};
 
@@ -54,6 +54,10 @@ async fn ask_and_print(args: &QueryArgs, client: &Client, out: &mut Out) -> anyh
 }
 
 async fn influxql(args: &QueryArgs, client: &Client, out: &mut Out) -> anyhow::Result<()> {
+    // 1.x does what it is told by GET, too, with no more than a warning.
+    if !args.post && !only_asks(&args.question) {
+        bail!("this may change something: say so with --post");
+    }
     let epoch = match args.time {
         TimeFormat::Rfc3339 => Epoch::Rfc3339,
         TimeFormat::Unit(precision) => Epoch::Units(precision),
@@ -88,5 +92,32 @@ const fn usual_language(api: ApiName) -> Language {
         ApiName::V1 => Language::Influxql,
         ApiName::V2 => Language::Flux,
         ApiName::V3 => Language::Sql,
+    }
+}
+
+/// Whether every statement begins as one that changes nothing does. A semicolon within a string makes this stricter than it
+/// need be.
+fn only_asks(question: &str) -> bool {
+    let asks = |statement: &str| {
+        let mut words = statement.split_whitespace().map(str::to_ascii_uppercase);
+        let first = words.next();
+        let into = words.any(|word| word == "INTO");
+        first.is_none_or(|word| matches!(word.as_str(), "SELECT" | "SHOW" | "EXPLAIN")) && !into
+    };
+    question.split(';').all(asks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_something_is_told_from_what_asks() {
+        for asks in ["select * from m", "SHOW DATABASES; SELECT 1 FROM m;", " explain SELECT v FROM m"] {
+            assert!(only_asks(asks), "{asks}");
+        }
+        for changes in ["DROP MEASUREMENT m", "SELECT * INTO n FROM m", "show databases; drop database d"] {
+            assert!(!only_asks(changes), "{changes}");
+        }
     }
 }

@@ -55,7 +55,8 @@ impl Summary {
         let failed = matches!(ended.fed.end, End::Failed(_));
         let refused = ended.fed.refused;
         Self {
-            complete: !failed && refused == 0 && stats.pending.points == 0 && !undelivered,
+            // A spool that was not closed may not know what was delivered.
+            complete: ended.closed && !failed && refused == 0 && stats.pending.points == 0 && !undelivered,
             interrupted: ended.interrupted,
             input_ended: matches!(ended.fed.end, End::Eof),
             closed: ended.closed,

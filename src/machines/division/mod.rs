@@ -58,7 +58,7 @@ pub(crate) struct Division {
     /// What is still to be sent. The first may be in a sender's hand.
     parts: VecDeque<Part>,
     endings: Endings,
-    /// Bad lines found one by one.
+    /// Bad lines, and runs of nothing else, found one by one.
     found: u32,
     /// Refusals that named lines.
     namings: u32,
@@ -241,7 +241,10 @@ impl Division {
             Blame::Size => self.halve_by_size(&part),
             // The second time is either the first of the good ones, or proof.
             _ if again => self.parts.push_front(Part { role: Role::Piece, ..part }),
-            Blame::All => self.condemn(&part, &refusal, reason_of(refusal.cause)),
+            Blame::All => {
+                self.found += 1;
+                self.condemn(&part, &refusal, reason_of(refusal.cause));
+            }
             _ if count == 1 => {
                 self.found += 1;
                 self.condemn(&part, &refusal, reason_of(refusal.cause));

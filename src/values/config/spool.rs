@@ -26,7 +26,7 @@ pub struct SpoolConfig {
     /// What happens when the spool is full. Default: the oldest batches leave.
     #[serde(default)]
     pub when_full: SpoolFull,
-    /// Disk space that is left to others. Default: 64 MiB.
+    /// Disk space that is left to others, but for what a stop would otherwise lose. Default: 64 MiB.
     #[serde(default = "defaults::free_reserve_bytes")]
     pub free_reserve_bytes: u64,
     /// The size of the quarantine at most. Default: 64 MiB; the oldest leave.
