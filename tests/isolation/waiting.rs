@@ -93,6 +93,23 @@ fn a_missing_database_is_created_if_that_is_wanted() {
     });
 }
 
+#[test]
+fn a_missing_policy_is_not_mended_by_creating_the_database() {
+    let _quiet = quiet();
+    actix_rt::System::new().block_on(async {
+        let body = r#"{"error":"retention policy not found: missing"}"#;
+        let server = Scripted::playing([Script::status(500, "X-Influxdb-Version: 1.6.7\r\n", body)]);
+        let db = Database::builder("policy").http(server.url()).create_database();
+        let db = db.configure(|config| config.http.backoff_max = BACKOFF_MAX).start().unwrap();
+        db.push(Point::new("m").field("n", 1)).unwrap();
+        assert!(server.wait_for_requests(3, LONG));
+        let seen = server.seen();
+        assert!(seen.iter().all(|request| request.target.starts_with("/write")), "{seen:?}");
+        assert_eq!(db.health().link.unwrap().0, TroubleKind::NoSuchDatabase);
+        db.stop(Duration::ZERO).await.unwrap();
+    });
+}
+
 fn push(db: &DatabaseHandle) {
     for number in 1..=POINTS {
         let stamp = influx_spool::Timestamp::from_nanos(number as i64);
