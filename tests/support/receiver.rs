@@ -105,14 +105,18 @@ impl Default for Inner {
 impl Receiver {
     /// A receiver on a free port that accepts everything.
     pub fn start() -> Self {
-        let receiver = Self::start_down();
-        receiver.come_up();
+        let listener = bind_lasting();
+        let receiver = Self::at(&listener);
+        receiver.listen_on(listener);
         receiver
     }
 
     /// A receiver that has chosen its port and refuses connections.
     pub fn start_down() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        Self::at(&bind_lasting())
+    }
+
+    fn at(listener: &TcpListener) -> Self {
         let address = listener.local_addr().expect("a bound socket has an address");
         Self { address, state: Arc::default() }
     }
@@ -124,7 +128,10 @@ impl Receiver {
 
     /// Listens, on the same port as always.
     pub fn come_up(&self) {
-        let listener = TcpListener::bind(self.address).expect("the port is still free");
+        self.listen_on(TcpListener::bind(self.address).expect("the port is still free"));
+    }
+
+    fn listen_on(&self, listener: TcpListener) {
         let generation = {
             let mut inner = self.state.inner.lock().unwrap();
             inner.up = true;
@@ -225,6 +232,12 @@ impl Drop for Receiver {
         self.set_manner(Manner::HangUp);
         self.go_down();
     }
+}
+
+/// Binds a port that stays free while it is let go of: below those that systems give to connections (from 32,768 on).
+fn bind_lasting() -> TcpListener {
+    let mut ports = std::iter::repeat_with(|| fastrand::u16(20_000..32_000));
+    ports.find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()).expect("a free port")
 }
 
 fn listen(listener: &TcpListener, state: &Arc<State>, generation: u64) {
