@@ -8,17 +8,17 @@ outage:
     cargo run --release --example outage
 
 test:
-    cargo test --release --all-features
+    cargo test --workspace --release --all-features
 
 # With the long versions: a million points, minutes of outage, fifty kills.
 test-slow:
-    RUN_SLOW_TESTS=1 cargo test --release --all-features
+    RUN_SLOW_TESTS=1 cargo test --workspace --release --all-features
 
 lint:
-    cargo clippy --release --all-features --all-targets -- -D warnings
+    cargo clippy --workspace --release --all-features --all-targets -- -D warnings
 
 format:
-    cargo fmt
+    cargo fmt --all
 
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --release --all-features --no-deps --open
