@@ -8,6 +8,7 @@ pub(crate) mod context;
 mod control;
 pub(crate) mod database;
 mod drill;
+mod keeping;
 pub(crate) mod mailbox;
 pub(crate) mod messages;
 mod panics;

@@ -1,14 +1,14 @@
 //! The ordered end: refuse, store, send while time lasts, close.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::shared::{Shared, SpoolSlot, wall_ms};
+use super::keeping::{self, Moment};
+use super::shared::{Shared, SpoolSlot};
 use crate::machines::later;
-use crate::spool::{Spool, SpoolError};
 use crate::values::error::CallError;
 use crate::values::health::{Event, Stats};
 
@@ -17,12 +17,6 @@ const CLOSING: u32 = 4;
 
 /// And never more than this.
 const CLOSING_MAX: Duration = Duration::from_millis(500);
-
-/// Batches made before each transaction of a closing: what the transit lets wait in memory.
-const SEALED_TOGETHER: usize = 8;
-
-/// How long to wait before looking again whether a worker is done.
-const WORKERS_LOOK: Duration = Duration::from_millis(1);
 
 /// What a stop came to.
 #[derive(Clone, Debug, Serialize)]
@@ -113,7 +107,7 @@ fn close_on_lane(shared: &Arc<Shared>, done: oneshot::Sender<bool>) {
     shared.disk.run(move || match closing.take_spool() {
         Some(spool) => {
             closing.put_spool(SpoolSlot::Stopped);
-            let _ = done.send(close_spool(&closing, *spool));
+            let _ = done.send(keeping::close(&closing, *spool, Moment::now));
         }
         None if closing.spool_is_gone() => {
             let _ = done.send(false);
@@ -121,60 +115,4 @@ fn close_on_lane(shared: &Arc<Shared>, done: oneshot::Sender<bool>) {
         // Taken out for work that waits in this lane behind us: next time behind that.
         None => close_on_lane(&closing, done),
     });
-}
-
-fn close_spool(shared: &Shared, mut spool: Spool) -> bool {
-    let stored = store_what_is_left(shared, &mut spool).inspect_err(|error| {
-        shared.with(|transit| transit.commit_failed(Instant::now()));
-        tracing::error!(database = &*shared.name, %error, "cannot store what is left");
-    });
-    if !stored.is_ok_and(|all| all) {
-        // Points die with this process: that is no clean end, and the file should not say it was.
-        return false;
-    }
-    let seq_next = shared.with(|transit| transit.next_seq());
-    let closed = spool.close(seq_next, shared.stamp_last_nanos()).inspect_err(|error| {
-        tracing::error!(database = &*shared.name, %error, "cannot close the spool cleanly");
-    });
-    closed.is_ok()
-}
-
-/// Seals and stores everything that is only in memory, and the ledger, without the help of any actor; whether the spool
-/// took it all.
-fn store_what_is_left(shared: &Shared, spool: &mut Spool) -> Result<bool, SpoolError> {
-    loop {
-        let (jobs, others_seal) = shared.with(|transit| {
-            transit.commit_up_to(transit.last_seq());
-            transit.retry_appends();
-            let others_seal = transit.is_sealing();
-            (transit.take_seal_jobs(SEALED_TOGETHER, Instant::now(), wall_ms()), others_seal)
-        });
-        for job in jobs {
-            match job.run() {
-                Ok(batch) => shared.with(|transit| transit.sealed(job.key, batch)),
-                Err(error) => {
-                    let words = error.to_string();
-                    shared.with(|transit| transit.seal_failed(job.key, &words, Instant::now(), wall_ms()));
-                }
-            }
-        }
-        let stamp_last = shared.stamp_last_nanos();
-        let Some(mut plan) = shared.with(|transit| transit.plan_commit(true, stamp_last, Instant::now()))
-        else {
-            return Ok(false);
-        };
-        plan.closing = true;
-        let outcome = spool.commit(&plan, SystemTime::now())?;
-        shared.with(|transit| transit.committed(&outcome, Instant::now()));
-        if shared.with(|transit| transit.is_all_stored()) {
-            return Ok(true);
-        }
-        if outcome.withheld.is_some() {
-            return Ok(false);
-        }
-        if others_seal {
-            // A worker is at it still, and will be done in milliseconds.
-            std::thread::sleep(WORKERS_LOOK);
-        }
-    }
 }

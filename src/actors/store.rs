@@ -12,24 +12,20 @@
 //! the file alone, so it is opened again and asked for the number of its last one. The store dies with the worker, so
 //! that its supervisor counts what happened and what depends on the store is built anew.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, AsyncContext, Handler};
 
 use super::alarm::Alarm;
 use super::context::PriorityContext;
-use super::shared::{Shared, SpoolSlot, Wake, begin_of};
+use super::keeping::{self, Moment, Worked};
+use super::shared::{Shared, SpoolSlot, Wake};
 use crate::failpoint::failpoint;
 use crate::machines::backoff::Backoff;
 use crate::machines::plan::CommitPlan;
-use crate::machines::transit::Found;
-use crate::spool::{Maintained, Spool, SpoolError, SpoolErrorKind};
+use crate::spool::{Spool, SpoolError};
 use crate::values::health::{Event, SpoolHealth};
-
-/// Bodies read in one go, at the most: enough for the senders, and little beside the queue's own bound.
-const READ_BYTES_MAX: u64 = 8 << 20;
 
 /// Delays between attempts to open a spool that fails.
 const REOPEN_MIN: Duration = Duration::from_millis(100);
@@ -64,11 +60,7 @@ struct Work {
 /// The spool is back.
 #[derive(actix::Message)]
 #[rtype(result = "()")]
-struct CameHome {
-    left: Maintained,
-    /// Whether a transaction was made that let nothing go. Another would not either: what is left is being sent.
-    in_vain: bool,
-}
+struct CameHome(Worked);
 
 /// A worker panicked with the spool in hand.
 #[derive(actix::Message)]
@@ -172,7 +164,7 @@ impl Handler<Wake> for Store {
 impl Handler<CameHome> for Store {
     type Result = ();
 
-    fn handle(&mut self, CameHome { left, in_vain }: CameHome, ctx: &mut Self::Context) {
+    fn handle(&mut self, CameHome(Worked { left, in_vain }): CameHome, ctx: &mut Self::Context) {
         self.tidy_at = left.more.then(|| Instant::now() + TIDY_PAUSE);
         self.expiry_due = left.expiry_due && !in_vain;
         self.work(ctx);
@@ -215,81 +207,30 @@ impl Trip {
     }
 
     fn work(self, mut spool: Box<Spool>, work: &Work) {
-        match self.try_work(&mut spool, work) {
-            Ok(came_home) => self.come_home(spool, came_home),
+        match keeping::work(&self.shared, &mut spool, work.plan.as_ref(), Moment::now) {
+            Ok(worked) => self.come_home(spool, worked),
             Err(error) => self.fail(spool, &error),
         }
     }
 
-    fn try_work(&self, spool: &mut Spool, work: &Work) -> Result<CameHome, SpoolError> {
-        let now = SystemTime::now();
-        let in_vain = match &work.plan {
-            Some(plan) => !self.commit(spool, plan, now)?,
-            None => false,
-        };
-        // What is to be read first may be another row since the transaction.
-        if let Some(read) = self.shared.with(|transit| transit.wants_read()) {
-            let after = (read.after > 0).then_some(read.after);
-            let rows = spool.read_after(after, read.rows_max, READ_BYTES_MAX)?;
-            self.shared.with(|transit| transit.read_back(read, rows, Instant::now()));
-        }
-        let left = match spool.maintain(now) {
-            // What could not be copied or given back stays where it is: nothing is lost by it.
-            Err(error) if error.kind() == SpoolErrorKind::DiskFull => Maintained::default(),
-            other => other?,
-        };
-        Ok(CameHome { left, in_vain })
-    }
-
-    /// Makes a transaction; whether it let old batches go. A full disk is no failure of the spool: everything stays in
-    /// memory, and is tried again.
-    fn commit(&self, spool: &mut Spool, plan: &CommitPlan, now: SystemTime) -> Result<bool, SpoolError> {
-        failpoint!("store::before_commit");
-        let outcome = match spool.commit(plan, now) {
-            Err(error) if error.kind() == SpoolErrorKind::DiskFull => {
-                self.shared.with(|transit| transit.commit_found_no_room(Instant::now()));
-                return Ok(false);
-            }
-            other => other?,
-        };
-        failpoint!("store::after_commit");
-        self.shared.with(|transit| transit.committed(&outcome, Instant::now()));
-        Ok(!outcome.evicted.is_empty())
-    }
-
     fn reopen(self) {
         let Some(options) = &self.shared.spool_options else { return };
-        match Spool::open(options, SystemTime::now()) {
-            Ok((mut spool, opened)) => {
-                let keys = self.shared.with(|transit| transit.keys_to_find());
-                let found =
-                    keys.into_iter().map(|key| Ok((key, Found::new(spool.find(key)?, spool.standing(key)?))));
-                let rows: Result<BTreeMap<_, _>, SpoolError> = found.collect();
-                match rows {
-                    Ok(rows) => {
-                        let begin = begin_of(&opened);
-                        let find = |key| rows.get(&key).copied().unwrap_or(Found::Nothing);
-                        self.shared.with(|transit| transit.reopened(&begin, find, Instant::now()));
-                        tracing::info!(database = &*self.shared.name, "the spool is open again");
-                        self.shared.tell(Event::Spool(SpoolHealth::Ok));
-                        self.come_home(
-                            Box::new(spool),
-                            CameHome { left: Maintained::default(), in_vain: false },
-                        );
-                    }
-                    Err(error) => self.fail(Box::new(spool), &error),
-                }
+        match keeping::reopen(&self.shared, options, Moment::now) {
+            Ok(spool) => {
+                tracing::info!(database = &*self.shared.name, "the spool is open again");
+                self.shared.tell(Event::Spool(SpoolHealth::Ok));
+                self.come_home(Box::new(spool), Worked::default());
             }
             Err(error) => self.close(&error),
         }
     }
 
-    fn come_home(mut self, spool: Box<Spool>, message: CameHome) {
+    fn come_home(mut self, spool: Box<Spool>, worked: Worked) {
         self.home = true;
         self.shared.put_spool(SpoolSlot::Idle(spool));
         // Rung as well: the store that sent this worker may be gone.
         self.shared.ring_all();
-        self.store.do_send(message);
+        self.store.do_send(CameHome(worked));
     }
 
     /// A connection that failed is not used again: a second sync is never trusted, and only opening the file anew

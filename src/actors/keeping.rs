@@ -1,0 +1,178 @@
+//! What is done with the spool in hand: the steps between what the transit plans and what it is told.
+//!
+//! Synchronous, and without a clock of its own, so that a test can play every moment of it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::shared::{Shared, begin_of};
+use crate::failpoint::failpoint;
+use crate::machines::plan::CommitPlan;
+use crate::machines::transit::Found;
+use crate::spool::{Maintained, Spool, SpoolError, SpoolErrorKind, SpoolOptions};
+
+/// Bodies read in one go, at the most: enough for the senders, and little beside the queue's own bound.
+const READ_BYTES_MAX: u64 = 8 << 20;
+
+/// Batches made before each transaction of a closing: what the transit lets wait in memory.
+const SEALED_TOGETHER: usize = 8;
+
+/// How long to wait before looking again whether a worker is done.
+const WORKERS_LOOK: Duration = Duration::from_millis(1);
+
+/// A moment by both clocks: the steady one for waiting, the wall's for ages that outlive the process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) steady: Instant,
+    pub(super) wall: SystemTime,
+}
+
+impl Moment {
+    pub(super) fn now() -> Self {
+        Self { steady: Instant::now(), wall: SystemTime::now() }
+    }
+
+    fn wall_ms(self) -> i64 {
+        let since = self.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// What a piece of work left.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Worked {
+    pub(super) left: Maintained,
+    /// Whether a transaction was made that let nothing go. Another would not either: what is left is being sent.
+    pub(super) in_vain: bool,
+}
+
+/// Makes the planned transaction, reads what the window has room for, and keeps the file small.
+///
+/// # Errors
+/// The spool is not to be used again: only opening it anew tells what is in it.
+pub(super) fn work(
+    shared: &Shared,
+    spool: &mut Spool,
+    plan: Option<&CommitPlan>,
+    clock: impl Fn() -> Moment,
+) -> Result<Worked, SpoolError> {
+    let now = clock().wall;
+    let in_vain = match plan {
+        Some(plan) => !commit(shared, spool, plan, &clock)?,
+        None => false,
+    };
+    // What is to be read first may be another row since the transaction.
+    if let Some(read) = shared.with(|transit| transit.wants_read()) {
+        let after = (read.after > 0).then_some(read.after);
+        let rows = spool.read_after(after, read.rows_max, READ_BYTES_MAX)?;
+        shared.with(|transit| transit.read_back(read, rows, clock().steady));
+    }
+    let left = match spool.maintain(now) {
+        // What could not be copied or given back stays where it is: nothing is lost by it.
+        Err(error) if error.kind() == SpoolErrorKind::DiskFull => Maintained::default(),
+        other => other?,
+    };
+    Ok(Worked { left, in_vain })
+}
+
+/// Makes a transaction; whether it let old batches go. A full disk is no failure of the spool: everything stays in
+/// memory, and is tried again.
+fn commit(
+    shared: &Shared,
+    spool: &mut Spool,
+    plan: &CommitPlan,
+    clock: &impl Fn() -> Moment,
+) -> Result<bool, SpoolError> {
+    failpoint!("store::before_commit");
+    let outcome = match spool.commit(plan, clock().wall) {
+        Err(error) if error.kind() == SpoolErrorKind::DiskFull => {
+            shared.with(|transit| transit.commit_found_no_room(clock().steady));
+            return Ok(false);
+        }
+        other => other?,
+    };
+    failpoint!("store::after_commit");
+    shared.with(|transit| transit.committed(&outcome, clock().steady));
+    Ok(!outcome.evicted.is_empty())
+}
+
+/// Opens the spool after a failure, and tells the transit what is in it.
+///
+/// # Errors
+/// It cannot be opened, or not be read; nothing was told.
+pub(super) fn reopen(
+    shared: &Shared,
+    options: &SpoolOptions,
+    clock: impl Fn() -> Moment,
+) -> Result<Spool, SpoolError> {
+    let (mut spool, opened) = Spool::open(options, clock().wall)?;
+    let keys = shared.with(|transit| transit.keys_to_find());
+    let found = keys.into_iter().map(|key| Ok((key, Found::new(spool.find(key)?, spool.standing(key)?))));
+    let rows: BTreeMap<u64, Found> = found.collect::<Result<_, SpoolError>>()?;
+    let begin = begin_of(&opened);
+    let find = |key| rows.get(&key).copied().unwrap_or(Found::Nothing);
+    shared.with(|transit| transit.reopened(&begin, find, clock().steady));
+    Ok(spool)
+}
+
+/// Stores what is only in memory, writes the ledger and closes the file; whether that went well, and everything is in it.
+pub(super) fn close(shared: &Shared, mut spool: Spool, clock: impl Fn() -> Moment) -> bool {
+    let stored = store_what_is_left(shared, &mut spool, &clock).inspect_err(|error| {
+        shared.with(|transit| transit.commit_failed(clock().steady));
+        tracing::error!(database = &*shared.name, %error, "cannot store what is left");
+    });
+    if !stored.is_ok_and(|all| all) {
+        // Points die with this process: that is no clean end, and the file should not say it was.
+        return false;
+    }
+    let seq_next = shared.with(|transit| transit.next_seq());
+    let closed = spool.close(seq_next, shared.stamp_last_nanos()).inspect_err(|error| {
+        tracing::error!(database = &*shared.name, %error, "cannot close the spool cleanly");
+    });
+    closed.is_ok()
+}
+
+/// Seals and stores everything that is only in memory, and the ledger, without the help of any actor; whether the spool
+/// took it all.
+fn store_what_is_left(
+    shared: &Shared,
+    spool: &mut Spool,
+    clock: &impl Fn() -> Moment,
+) -> Result<bool, SpoolError> {
+    loop {
+        let at = clock();
+        let (jobs, others_seal) = shared.with(|transit| {
+            transit.commit_up_to(transit.last_seq());
+            transit.retry_appends();
+            let others_seal = transit.is_sealing();
+            (transit.take_seal_jobs(SEALED_TOGETHER, at.steady, at.wall_ms()), others_seal)
+        });
+        for job in jobs {
+            match job.run() {
+                Ok(batch) => shared.with(|transit| transit.sealed(job.key, batch)),
+                Err(error) => {
+                    let words = error.to_string();
+                    shared.with(|transit| transit.seal_failed(job.key, &words, clock().steady, at.wall_ms()));
+                }
+            }
+        }
+        let stamp_last = shared.stamp_last_nanos();
+        let Some(mut plan) = shared.with(|transit| transit.plan_commit(true, stamp_last, clock().steady))
+        else {
+            return Ok(false);
+        };
+        plan.closing = true;
+        let outcome = spool.commit(&plan, clock().wall)?;
+        shared.with(|transit| transit.committed(&outcome, clock().steady));
+        if shared.with(|transit| transit.is_all_stored()) {
+            return Ok(true);
+        }
+        if outcome.withheld.is_some() {
+            return Ok(false);
+        }
+        if others_seal {
+            // A worker is at it still, and will be done in milliseconds.
+            std::thread::sleep(WORKERS_LOOK);
+        }
+    }
+}
