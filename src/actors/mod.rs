@@ -18,6 +18,8 @@ pub(crate) mod reconfigure;
 mod runner;
 mod sender;
 pub(crate) mod shared;
+#[cfg(test)]
+mod simulation;
 pub(crate) mod stop;
 mod store;
 mod supervision;

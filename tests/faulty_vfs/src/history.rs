@@ -12,11 +12,27 @@ pub const SECTOR_BYTES: usize = 512;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Op {
-    Create { file: String },
-    Write { file: String, at: u64, bytes: Vec<u8> },
-    Truncate { file: String, len: u64 },
-    Sync { file: String },
-    Delete { file: String, synced: bool },
+    Create {
+        file: String,
+    },
+    Write {
+        file: String,
+        at: u64,
+        bytes: Vec<u8>,
+    },
+    Truncate {
+        file: String,
+        len: u64,
+    },
+    /// The first sync of a new journal or log syncs its folder, too: which files there are.
+    Sync {
+        file: String,
+        folder: bool,
+    },
+    Delete {
+        file: String,
+        folder: bool,
+    },
     Mark(u64),
 }
 
@@ -129,6 +145,11 @@ impl History {
         }
     }
 
+    /// The power fails after the last.
+    pub fn last_cut(&self) -> Cut<'_> {
+        self.cuts().nth(self.ops.len()).expect("there is one more cut than things that were done")
+    }
+
     /// Visits the cut before each thing that was done, and the one after the last, in order.
     pub fn cuts(&self) -> Cuts<'_> {
         Cuts {
@@ -168,6 +189,14 @@ impl<'a> Iterator for Cuts<'a> {
     type Item = Cut<'a>;
 
     fn next(&mut self) -> Option<Cut<'a>> {
+        self.nth(0)
+    }
+
+    /// Passes what lies between without building it: a long history has many cuts.
+    fn nth(&mut self, skipped: usize) -> Option<Cut<'a>> {
+        for _ in 0..skipped {
+            self.pass_next();
+        }
         if self.next > self.history.ops.len() {
             return None;
         }
@@ -177,32 +206,39 @@ impl<'a> Iterator for Cuts<'a> {
             pending: self.pending.clone(),
             marks: self.marks.clone(),
         };
-        if let Some(op) = self.history.ops.get(self.next) {
-            self.pass(op);
-        }
-        self.next += 1;
+        self.pass_next();
         Some(cut)
     }
 }
 
 impl<'a> Cuts<'a> {
+    fn pass_next(&mut self) {
+        if let Some(op) = self.history.ops.get(self.next) {
+            self.pass(op);
+        }
+        self.next += 1;
+    }
+
     fn pass(&mut self, op: &'a Op) {
         match op {
-            Op::Sync { file } => self.settle(file),
-            Op::Delete { file, synced: true } => {
-                self.settle(file);
-                self.durable.apply(op, &Kept::All);
+            Op::Sync { file, folder } => self.settle(Some(file), *folder),
+            Op::Delete { folder: true, .. } => {
+                self.pending.push(op);
+                self.settle(None, true);
             }
             Op::Mark(mark) => _ = self.marks.insert(*mark),
             _ => self.pending.push(op),
         }
     }
 
-    /// What was done to the file is on disk.
-    fn settle(&mut self, file: &str) {
-        let (settled, pending) = self.pending.drain(..).partition(|op| file_of(op) == Some(file));
+    /// What was done to the file is on disk, and if the folder was synced, which files there are.
+    fn settle(&mut self, file: Option<&str>, folder: bool) {
+        let is_settled = |op: &&Op| match op {
+            Op::Create { .. } | Op::Delete { .. } => folder,
+            _ => file.is_some() && file_of(op) == file,
+        };
+        let (settled, pending): (Vec<&Op>, Vec<&Op>) = self.pending.drain(..).partition(is_settled);
         self.pending = pending;
-        let settled: Vec<&Op> = settled;
         for op in settled {
             self.durable.apply(op, &Kept::All);
         }
@@ -213,9 +249,16 @@ impl Cut<'_> {
     /// What is on disk if of each pending thing so much was kept.
     pub fn image(&self, mut kept: impl FnMut(usize, &Op) -> Kept) -> Image {
         let mut image = self.durable.clone();
+        let mut nameless = BTreeSet::new();
         for (nth, op) in self.pending.iter().enumerate() {
-            image.apply(op, &kept(nth, op));
+            let kept = kept(nth, op);
+            if let (Op::Create { file }, Kept::Nothing) = (op, &kept) {
+                nameless.insert(file);
+            }
+            image.apply(op, &kept);
         }
+        // What was written to it is nowhere to be found.
+        image.files.retain(|name, _| !nameless.contains(name));
         image
     }
 }
@@ -225,7 +268,7 @@ fn file_of(op: &Op) -> Option<&str> {
         Op::Create { file }
         | Op::Write { file, .. }
         | Op::Truncate { file, .. }
-        | Op::Sync { file }
+        | Op::Sync { file, .. }
         | Op::Delete { file, .. } => Some(file),
         Op::Mark(_) => None,
     }

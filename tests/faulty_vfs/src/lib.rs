@@ -20,7 +20,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-pub use history::{History, Image, Kept, Op, SECTOR_BYTES};
+pub use history::{Cut, Cuts, History, Image, Kept, Op, SECTOR_BYTES};
 
 /// What SQLite is about to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

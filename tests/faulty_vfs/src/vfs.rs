@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once};
 
 use rusqlite::ffi;
@@ -19,6 +20,8 @@ struct File {
 struct Watched {
     watch: Arc<Watch>,
     name: String,
+    /// A journal or a log that was created: the system's next sync of it syncs its folder as well.
+    is_new: AtomicBool,
 }
 
 /// The system's own file system.
@@ -113,7 +116,9 @@ unsafe extern "C" fn open(
         if !existed {
             watch.note(|| Op::Create { file: name.clone() });
         }
-        let watched = Box::into_raw(Box::new(Watched { watch, name }));
+        let journal = ffi::SQLITE_OPEN_MAIN_JOURNAL | ffi::SQLITE_OPEN_WAL;
+        let is_new = AtomicBool::new(!existed && flags & journal != 0);
+        let watched = Box::into_raw(Box::new(Watched { watch, name, is_new }));
         // SAFETY: as above; the system's part is open.
         unsafe {
             (*ours).watched = watched;
@@ -137,7 +142,7 @@ unsafe extern "C" fn delete(_: *mut ffi::sqlite3_vfs, name: *const c_char, sync_
         (*system()).xDelete.map_or(ffi::SQLITE_IOERR_DELETE, |delete| delete(system(), name, sync_folder))
     };
     if let (Some((watch, file)), ffi::SQLITE_OK) = (found, code) {
-        watch.note(|| Op::Delete { file, synced: sync_folder != 0 });
+        watch.note(|| Op::Delete { file, folder: sync_folder != 0 });
     }
     code
 }
@@ -185,7 +190,7 @@ macro_rules! pass {
 /// What a judge says of a call: `Err` with the code for SQLite, `Ok` with how much of a write is done.
 fn judge(file: *mut ffi::sqlite3_file, call: Call<'_>, io_error: c_int) -> Result<Option<usize>, c_int> {
     // SAFETY: called from the methods of a watched file only.
-    let Watched { watch, name } = unsafe { seen(file) };
+    let Watched { watch, name, .. } = unsafe { seen(file) };
     match watch.ask(&Asked { file: name, call }) {
         Verdict::Pass => Ok(None),
         Verdict::IoError => Err(io_error),
@@ -196,7 +201,7 @@ fn judge(file: *mut ffi::sqlite3_file, call: Call<'_>, io_error: c_int) -> Resul
 
 fn note(file: *mut ffi::sqlite3_file, op: impl FnOnce(String) -> Op) {
     // SAFETY: called from the methods of a watched file only.
-    let Watched { watch, name } = unsafe { seen(file) };
+    let Watched { watch, name, .. } = unsafe { seen(file) };
     watch.note(|| op(name.clone()));
 }
 
@@ -259,7 +264,9 @@ unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
     }
     let code = pass!(file, xSync, flags);
     if code == ffi::SQLITE_OK {
-        note(file, |file| Op::Sync { file });
+        // SAFETY: called by SQLite for a file that is open.
+        let folder = unsafe { seen(file) }.is_new.swap(false, Ordering::Relaxed);
+        note(file, |file| Op::Sync { file, folder });
     }
     code
 }

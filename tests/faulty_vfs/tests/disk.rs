@@ -61,7 +61,7 @@ fn every_power_cut_leaves_what_was_synced() {
         disk.mark(number as u64);
     }
     let history = disk.take_history();
-    assert!(history.ops().iter().any(|op| matches!(op, Op::Sync { file } if file == "a.db-wal")));
+    assert!(history.ops().iter().any(|op| matches!(op, Op::Sync { file, .. } if file == "a.db-wal")));
     let mut states = 0;
     for cut in history.cuts() {
         for mask in 0..1_u32 << cut.pending.len() {
