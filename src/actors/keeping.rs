@@ -116,20 +116,37 @@ pub(super) fn reopen(
 }
 
 /// Stores what is only in memory, writes the ledger and closes the file; whether that went well, and everything is in it.
-pub(super) fn close(shared: &Shared, mut spool: Spool, clock: impl Fn() -> Moment) -> bool {
-    let stored = store_what_is_left(shared, &mut spool, &clock).inspect_err(|error| {
+/// A spool that fails is opened once more: there is no later for what is in memory.
+pub(super) fn close(shared: &Shared, spool: Spool, clock: impl Fn() -> Moment) -> bool {
+    let stored = store_all(shared, spool, &clock).or_else(|error| {
+        tracing::warn!(database = &*shared.name, %error, "cannot store what is left, will try once more");
+        let again = match &shared.spool_options {
+            Some(options) => reopen(shared, options, &clock)?,
+            None => return Err(error),
+        };
+        store_all(shared, again, &clock)
+    });
+    let stored = stored.inspect_err(|error| {
         shared.with(|transit| transit.commit_failed(clock().steady));
         tracing::error!(database = &*shared.name, %error, "cannot store what is left");
     });
-    if !stored.is_ok_and(|all| all) {
-        // Points die with this process: that is no clean end, and the file should not say it was.
-        return false;
-    }
+    // Points that die with this process are no clean end, and the file should not say it was.
+    let Ok(Some(spool)) = stored else { return false };
     let seq_next = shared.with(|transit| transit.next_seq());
     let closed = spool.close(seq_next, shared.stamp_last_nanos()).inspect_err(|error| {
         tracing::error!(database = &*shared.name, %error, "cannot close the spool cleanly");
     });
     closed.is_ok()
+}
+
+/// The spool with everything in it; none if it has no room for all.
+fn store_all(
+    shared: &Shared,
+    mut spool: Spool,
+    clock: &impl Fn() -> Moment,
+) -> Result<Option<Spool>, SpoolError> {
+    let all = store_what_is_left(shared, &mut spool, clock)?;
+    Ok(all.then_some(spool))
 }
 
 /// Seals and stores everything that is only in memory, and the ledger, without the help of any actor; whether the spool

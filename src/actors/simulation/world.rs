@@ -157,7 +157,7 @@ impl World {
         self.drain();
         self.tell("the end");
         let at = self.at;
-        assert!(self.life.as_mut().unwrap().stop(at), "it stops");
+        assert!(self.life.as_mut().unwrap().stop(at), "it stops, and heals what it finds damaged");
         self.check();
         self.leave(Ended::Cleanly);
         let (mut spool, opened) = Spool::open(&self.options, self.at.wall).unwrap();
