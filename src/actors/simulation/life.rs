@@ -32,8 +32,7 @@ pub(super) struct Life {
     /// Accepted before this life, and in it.
     accepted_before: u64,
     accepted: u64,
-    /// First sent in this life, the newest; nothing older is sent for the first time after it.
-    newest_sent: u64,
+    /// Sent in this life, once or more.
     sent: BTreeSet<u64>,
     /// Something gave the order up: a replay, or a search that needed a witness.
     out_of_order: bool,
@@ -79,7 +78,6 @@ impl Life {
             receipts: Vec::new(),
             accepted_before: opened.ledger.accepted().points,
             accepted: 0,
-            newest_sent: 0,
             sent: BTreeSet::new(),
             out_of_order: false,
         }
@@ -198,12 +196,13 @@ impl Life {
 
     /// What is sent for the first time is younger than what was.
     fn check_order(&mut self, load: &Load) {
+        let numbers = super::account::numbers_of(load);
         let first = load.batch.seqs.first;
-        if !self.sent.insert(first) || load.part.is_some() {
-            return;
+        if !self.sent.contains(&numbers[0]) && load.part.is_none() {
+            let newest = self.sent.last().copied().unwrap_or(0);
+            assert!(first > newest || self.out_of_order, "{first} is sent after {newest}");
         }
-        assert!(first > self.newest_sent || self.out_of_order, "{first} is sent after {}", self.newest_sent);
-        self.newest_sent = self.newest_sent.max(load.batch.seqs.last);
+        self.sent.extend(numbers);
     }
 
     pub(super) fn answer(
@@ -300,8 +299,10 @@ impl Life {
         due.into_iter().flatten().filter(|due| *due > at.steady).min()
     }
 
-    pub(super) fn has_jobs(&self) -> bool {
-        !self.jobs.is_empty()
+    /// Everything has its fate, nobody has anything in hand, and the spool is open.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let idle = self.leases.is_empty() && self.jobs.is_empty() && self.spool.is_some();
+        idle && self.shared.stats().pending.points == 0
     }
 }
 

@@ -184,7 +184,7 @@ impl World {
     fn drain(&mut self) {
         for _ in 0..20_000 {
             let life = self.life.as_mut().unwrap();
-            if life.shared.stats().pending.points == 0 && life.leases.is_empty() && !life.has_jobs() {
+            if life.is_at_rest() {
                 return;
             }
             let at = self.at;

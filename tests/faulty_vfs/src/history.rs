@@ -29,6 +29,10 @@ pub enum Op {
         file: String,
         folder: bool,
     },
+    /// What was not on disk by then is given up: the system takes it for written, and no later sync writes it.
+    SyncFailed {
+        file: String,
+    },
     Delete {
         file: String,
         folder: bool,
@@ -118,7 +122,7 @@ impl Image {
                 }
             }
             Op::Delete { file, .. } => _ = self.files.remove(file),
-            Op::Sync { .. } | Op::Mark(_) => {}
+            Op::Sync { .. } | Op::SyncFailed { .. } | Op::Mark(_) => {}
         }
     }
 }
@@ -168,8 +172,14 @@ pub struct Cuts<'a> {
     history: &'a History,
     next: usize,
     durable: Image,
-    pending: Vec<&'a Op>,
+    pending: Vec<Pending<'a>>,
     marks: BTreeSet<u64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pending<'a> {
+    op: &'a Op,
+    given_up: bool,
 }
 
 /// The power fails here.
@@ -203,7 +213,7 @@ impl<'a> Iterator for Cuts<'a> {
         let cut = Cut {
             done: self.next,
             durable: self.durable.clone(),
-            pending: self.pending.clone(),
+            pending: self.pending.iter().map(|pending| pending.op).collect(),
             marks: self.marks.clone(),
         };
         self.pass_next();
@@ -222,24 +232,28 @@ impl<'a> Cuts<'a> {
     fn pass(&mut self, op: &'a Op) {
         match op {
             Op::Sync { file, folder } => self.settle(Some(file), *folder),
+            Op::SyncFailed { file } => {
+                let of_it = |pending: &&mut Pending<'_>| file_of(pending.op) == Some(file);
+                self.pending.iter_mut().filter(of_it).for_each(|pending| pending.given_up = true);
+            }
             Op::Delete { folder: true, .. } => {
-                self.pending.push(op);
+                self.pending.push(Pending { op, given_up: false });
                 self.settle(None, true);
             }
             Op::Mark(mark) => _ = self.marks.insert(*mark),
-            _ => self.pending.push(op),
+            _ => self.pending.push(Pending { op, given_up: false }),
         }
     }
 
     /// What was done to the file is on disk, and if the folder was synced, which files there are.
     fn settle(&mut self, file: Option<&str>, folder: bool) {
-        let is_settled = |op: &&Op| match op {
+        let is_settled = |pending: &Pending<'_>| match pending.op {
             Op::Create { .. } | Op::Delete { .. } => folder,
-            _ => file.is_some() && file_of(op) == file,
+            op => file.is_some() && file_of(op) == file && !pending.given_up,
         };
-        let (settled, pending): (Vec<&Op>, Vec<&Op>) = self.pending.drain(..).partition(is_settled);
+        let (settled, pending): (Vec<_>, Vec<_>) = self.pending.drain(..).partition(is_settled);
         self.pending = pending;
-        for op in settled {
+        for Pending { op, .. } in settled {
             self.durable.apply(op, &Kept::All);
         }
     }
@@ -269,6 +283,7 @@ fn file_of(op: &Op) -> Option<&str> {
         | Op::Write { file, .. }
         | Op::Truncate { file, .. }
         | Op::Sync { file, .. }
+        | Op::SyncFailed { file }
         | Op::Delete { file, .. } => Some(file),
         Op::Mark(_) => None,
     }

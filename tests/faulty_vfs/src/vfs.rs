@@ -260,6 +260,7 @@ unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, len: ffi::sqlite3_in
 
 unsafe extern "C" fn sync(file: *mut ffi::sqlite3_file, flags: c_int) -> c_int {
     if let Err(code) = judge(file, Call::Sync, ffi::SQLITE_IOERR_FSYNC) {
+        note(file, |file| Op::SyncFailed { file });
         return code;
     }
     let code = pass!(file, xSync, flags);

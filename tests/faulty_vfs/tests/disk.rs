@@ -76,6 +76,28 @@ fn every_power_cut_leaves_what_was_synced() {
     assert!(states > 20);
 }
 
+/// What a failed sync gave up is not on disk after the next one, which succeeds.
+#[test]
+fn no_second_sync_makes_good_what_the_first_did_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::watch(folder.path()).unwrap();
+    let conn = open(folder.path());
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    disk.remember().unwrap();
+    disk.judge(|asked| if asked.call == Call::Sync { Verdict::IoError } else { Verdict::Pass });
+    conn.execute("INSERT INTO t VALUES (1)", []).unwrap_err();
+    disk.relent();
+    conn.execute("INSERT INTO t VALUES (2)", []).unwrap();
+    let history = disk.take_history();
+    let failed = history.ops().iter().position(|op| matches!(op, Op::SyncFailed { .. })).unwrap();
+    let given_up = history.ops()[..failed].iter().filter(|op| matches!(op, Op::Write { .. })).count();
+    assert!(given_up > 0);
+    assert_eq!(
+        history.last_cut().pending.iter().filter(|op| matches!(op, Op::Write { .. })).count(),
+        given_up
+    );
+}
+
 #[test]
 fn a_write_is_kept_by_sectors() {
     let folder = tempfile::tempdir().unwrap();
