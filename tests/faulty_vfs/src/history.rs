@@ -179,7 +179,16 @@ pub struct Cuts<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Pending<'a> {
     op: &'a Op,
-    given_up: bool,
+    fate: Synced,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Synced {
+    NotYet,
+    /// A sync failed.
+    GivenUp,
+    /// It is on disk, on top of something that was given up and may be there or not.
+    Done,
 }
 
 /// The power fails here.
@@ -191,6 +200,8 @@ pub struct Cut<'a> {
     pub durable: Image,
     /// What may be on disk or not, each for itself, in order.
     pub pending: Vec<&'a Op>,
+    /// The same, and what was synced on top of some of it.
+    layers: Vec<Pending<'a>>,
     /// What a test had marked.
     pub marks: BTreeSet<u64>,
 }
@@ -213,7 +224,13 @@ impl<'a> Iterator for Cuts<'a> {
         let cut = Cut {
             done: self.next,
             durable: self.durable.clone(),
-            pending: self.pending.iter().map(|pending| pending.op).collect(),
+            pending: self
+                .pending
+                .iter()
+                .filter(|layer| layer.fate != Synced::Done)
+                .map(|layer| layer.op)
+                .collect(),
+            layers: self.pending.clone(),
             marks: self.marks.clone(),
         };
         self.pass_next();
@@ -234,28 +251,40 @@ impl<'a> Cuts<'a> {
             Op::Sync { file, folder } => self.settle(Some(file), *folder),
             Op::SyncFailed { file } => {
                 let of_it = |pending: &&mut Pending<'_>| file_of(pending.op) == Some(file);
-                self.pending.iter_mut().filter(of_it).for_each(|pending| pending.given_up = true);
+                self.pending.iter_mut().filter(of_it).for_each(|pending| pending.fate = Synced::GivenUp);
             }
             Op::Delete { folder: true, .. } => {
-                self.pending.push(Pending { op, given_up: false });
+                self.pending.push(Pending { op, fate: Synced::NotYet });
                 self.settle(None, true);
             }
             Op::Mark(mark) => _ = self.marks.insert(*mark),
-            _ => self.pending.push(Pending { op, given_up: false }),
+            _ => self.pending.push(Pending { op, fate: Synced::NotYet }),
         }
     }
 
     /// What was done to the file is on disk, and if the folder was synced, which files there are.
     fn settle(&mut self, file: Option<&str>, folder: bool) {
-        let is_settled = |pending: &Pending<'_>| match pending.op {
-            Op::Create { .. } | Op::Delete { .. } => folder,
-            op => file.is_some() && file_of(op) == file && !pending.given_up,
-        };
-        let (settled, pending): (Vec<_>, Vec<_>) = self.pending.drain(..).partition(is_settled);
-        self.pending = pending;
-        for Pending { op, .. } in settled {
-            self.durable.apply(op, &Kept::All);
+        let mut below = BTreeSet::new();
+        let mut pending = Vec::new();
+        for mut waiting in self.pending.drain(..) {
+            let name = file_of(waiting.op);
+            let is_settled = match waiting.op {
+                Op::Create { .. } | Op::Delete { .. } => folder,
+                _ => file.is_some() && name == file && waiting.fate == Synced::NotYet,
+            };
+            if is_settled && !below.contains(&name) {
+                self.durable.apply(waiting.op, &Kept::All);
+                continue;
+            }
+            if is_settled {
+                waiting.fate = Synced::Done;
+            }
+            if waiting.fate == Synced::GivenUp {
+                below.insert(name);
+            }
+            pending.push(waiting);
         }
+        self.pending = pending;
     }
 }
 
@@ -264,8 +293,12 @@ impl Cut<'_> {
     pub fn image(&self, mut kept: impl FnMut(usize, &Op) -> Kept) -> Image {
         let mut image = self.durable.clone();
         let mut nameless = BTreeSet::new();
-        for (nth, op) in self.pending.iter().enumerate() {
-            let kept = kept(nth, op);
+        let mut nth = 0..;
+        for Pending { op, fate } in &self.layers {
+            let kept = match fate {
+                Synced::Done => Kept::All,
+                _ => kept(nth.next().unwrap_or(usize::MAX), op),
+            };
             if let (Op::Create { file }, Kept::Nothing) = (op, &kept) {
                 nameless.insert(file);
             }
