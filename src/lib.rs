@@ -24,7 +24,7 @@
 //! | what a server's answer means | [`verdicts`], [`TroubleKind`] |
 //! | points that a server refuses | [`QuarantineReason`], [`DatabaseHandle::replay`], [`replay`] without a running database |
 //! | asking and managing the server | [`DatabaseHandle::client`], [`Client`], [`query`] |
-//! | a spool's file | [`inspect`], [`export`], [`replay`], [`SpoolError`] |
+//! | a spool's file | [`inspect`], [`export`], [`replay`], [`verify`], [`salvage`], [`SpoolError`] |
 //! | actors of your own | [`PriorityContext`], [`Supervisor`], [`ChildSpec`] |
 //!
 //! The [README](https://docs.rs/crate/influx-spool) tells what is promised and how a point travels.
@@ -72,8 +72,9 @@ pub use query::{Client, QueryError};
 #[doc(hidden)]
 pub use spool::SpoolBench;
 pub use spool::{
-    DestinationBacklog, Export, Exported, Inspection, QuarantineSize, QuarantinedBatch, ReasonQuarantine,
-    ReplayReport, SalvageReport, SpoolError, SpoolErrorKind, export, inspect, replay,
+    Checked, DestinationBacklog, Export, Exported, Inspection, QuarantineSize, QuarantinedBatch,
+    ReasonQuarantine, ReplayReport, SalvageReport, SpoolError, SpoolErrorKind, Verification, export, inspect,
+    replay, salvage, verify,
 };
 pub use values::batch::{Api, Codec, Consistency, Destination, TimeSpan};
 pub use values::config::{

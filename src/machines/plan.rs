@@ -18,6 +18,8 @@ pub(crate) struct CommitPlan {
     pub(crate) number: u64,
     /// New batches, in the order of their numbers.
     pub(crate) appends: Vec<Batch>,
+    /// First numbers of those among them that are [written off](DirectFate::written_off).
+    pub(crate) written_off: Vec<u64>,
     /// Stored batches that have met their fate.
     pub(crate) settle: Vec<SettleRow>,
     /// Points that met their fate without having been stored.
@@ -95,6 +97,15 @@ pub(crate) struct DirectFate {
     pub(crate) fate: Fate,
     /// What to keep, with [`Fate::Quarantined`].
     pub(crate) quarantine: Option<Quarantined>,
+    /// The file has accepted them before and counts them as damaged: their row was lost when it was salvaged, but they
+    /// were still in memory. They are taken from there.
+    pub(crate) written_off: bool,
+}
+
+impl DirectFate {
+    pub(crate) fn tally(&self) -> Tally {
+        Tally::new(self.seqs.points(), self.bytes)
+    }
 }
 
 /// A batch to keep, and why.

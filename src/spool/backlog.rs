@@ -40,19 +40,22 @@ pub(super) fn insert(conn: &Connection, stored: &StoredBatch) -> rusqlite::Resul
     .map(RowId)
 }
 
-/// Without the body: `DELETE … RETURNING` would read all of it. `None` if there is no such row.
+/// Without the body: `DELETE … RETURNING` would read all of it. `None` if there is no such row, or it is another batch.
 pub(super) fn measure(conn: &Connection, row: RowId, first_seq: u64) -> rusqlite::Result<Option<Held>> {
-    conn.prepare_cached(
-        "SELECT last_seq, points, raw_len, origin FROM batch WHERE id = ?1 AND first_seq = ?2",
-    )?
-    .query_row(params![row.0, int(first_seq)], |found| {
-        Ok(Held {
-            seqs: SeqRange { first: first_seq, last: count(found.get(0)?) },
-            tally: Tally::new(count(found.get(1)?), count(found.get(2)?)),
-            replays: origin::replays(found.get_ref(3)?.as_str()?),
+    Ok(measure_any(conn, row)?.filter(|held| held.seqs.first == first_seq))
+}
+
+/// The same of a row whose columns may say anything.
+pub(super) fn measure_any(conn: &Connection, row: RowId) -> rusqlite::Result<Option<Held>> {
+    conn.prepare_cached("SELECT last_seq, points, raw_len, origin, first_seq FROM batch WHERE id = ?1")?
+        .query_row([row.0], |found| {
+            Ok(Held {
+                seqs: SeqRange { first: count(found.get(4)?), last: count(found.get(0)?) },
+                tally: Tally::new(count(found.get(1)?), count(found.get(2)?)),
+                replays: origin::replays(found.get_ref(3)?.as_str()?),
+            })
         })
-    })
-    .optional()
+        .optional()
 }
 
 /// The row that begins with this number.

@@ -250,9 +250,7 @@ impl<'a> Work<'a> {
 
     /// What a damaged row held is what the other rows leave of the backlog: its own columns may say anything.
     fn settle_damaged(&mut self, row: &SettleRow) -> rusqlite::Result<bool> {
-        let Some(Held { seqs, .. }) = backlog::measure(self.conn, row.row, row.first_seq)? else {
-            return Ok(false);
-        };
+        let Some(Held { seqs, .. }) = backlog::measure_any(self.conn, row.row)? else { return Ok(false) };
         if !backlog::delete(self.conn, row.row)? {
             return Ok(false);
         }
@@ -270,13 +268,21 @@ impl<'a> Work<'a> {
     }
 
     fn record_direct(&mut self, direct: &DirectFate) -> rusqlite::Result<()> {
-        self.state.ledger.accept(Tally::new(direct.seqs.points(), direct.bytes));
+        self.accept(direct.tally(), direct.written_off);
         self.settle_direct(direct, Origin::Live, 0)
+    }
+
+    /// Counts points as accepted, unless they have been: what is written off is among the damaged, as far as the ledger
+    /// has survived.
+    fn accept(&mut self, tally: Tally, written_off: bool) {
+        let ledger = &mut self.state.ledger;
+        let known = if written_off { ledger.unsettle(Fate::Damaged, tally) } else { Tally::default() };
+        ledger.accept(tally.less(known));
     }
 
     /// The fate of points that are in `accepted` already.
     fn settle_direct(&mut self, direct: &DirectFate, origin: Origin, replays: u64) -> rusqlite::Result<()> {
-        self.state.ledger.settle(direct.fate, Tally::new(direct.seqs.points(), direct.bytes));
+        self.state.ledger.settle(direct.fate, direct.tally());
         fates::record(self.conn, direct.seqs, direct.fate)?;
         match &direct.quarantine {
             Some(Quarantined { batch, status, words }) => {
@@ -334,7 +340,7 @@ impl<'a> Work<'a> {
             appended.push(backlog::insert(self.conn, &stored)?);
             let tally = Tally::new(batch.points(), batch.raw_len);
             self.state.backlog.add(tally);
-            self.state.ledger.accept(tally);
+            self.accept(tally, plan.written_off.contains(&batch.seqs.first));
         }
         let is_all = appended.len() == plan.appends.len();
         Ok((appended, (!is_all).then_some(Withheld::DiskFull)))

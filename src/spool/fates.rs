@@ -60,6 +60,32 @@ pub(super) fn prune(conn: &Connection) -> rusqlite::Result<Option<u64>> {
     Ok(Some(count(floor)))
 }
 
+/// What is wrong with the records, in words.
+pub(super) fn problems(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut problems = Vec::new();
+    let mut last = 0;
+    for range in overlapping(conn, 0, i64::MAX.unsigned_abs())? {
+        let SeqRange { first, last: end } = range.seqs;
+        if first <= last || end < first {
+            problems.push(format!("the record of fates from {first} to {end} cannot be true"));
+        }
+        if Fate::from_key(&range.fate).is_none() {
+            problems.push(format!("the fate recorded of {first} is none that there is"));
+        }
+        last = last.max(end);
+    }
+    let pending: i64 = conn.query_row(
+        "SELECT count(*) FROM batch WHERE EXISTS (SELECT 1 FROM fate WHERE fate.first_seq = (SELECT max(first_seq) \
+         FROM fate WHERE first_seq <= batch.first_seq) AND last_seq >= batch.first_seq)",
+        [],
+        |row| row.get(0),
+    )?;
+    if pending > 0 {
+        problems.push(format!("{pending} batches are to be sent and have a fate, both"));
+    }
+    Ok(problems)
+}
+
 struct Range {
     seqs: SeqRange,
     fate: String,

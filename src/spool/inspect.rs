@@ -145,7 +145,7 @@ pub(super) fn look_into(path: &Path, verb: &str) -> Result<(Paths, Connection), 
         }
         Err(error) => Err(error),
         Ok(schema::Probed::Empty) => Err(SpoolError::new(SpoolErrorKind::NotASpool, during)),
-        Ok(schema::Probed::Spool) => Ok((paths, conn)),
+        Ok(schema::Probed::Spool { .. }) => Ok((paths, conn)),
     }
 }
 
@@ -244,7 +244,7 @@ fn reason(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<QuarantineReas
 }
 
 /// Who holds the lock; asked with a shared lock, which two who ask do not deny each other.
-fn holder(paths: &Paths) -> Option<u32> {
+pub(super) fn holder(paths: &Paths) -> Option<u32> {
     let mut file = File::open(paths.lock()).ok()?;
     match file.try_lock_shared() {
         Err(TryLockError::WouldBlock) => lock::holder(&mut file),

@@ -55,6 +55,7 @@ mod export;
 mod fates;
 mod inspect;
 mod lock;
+mod log;
 mod maintain;
 mod open;
 mod options;
@@ -73,6 +74,7 @@ mod split;
 mod state;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 #[doc(hidden)]
 pub use bench::SpoolBench;
@@ -82,6 +84,7 @@ pub use inspect::{DestinationBacklog, Inspection, QuarantinedBatch, ReasonQuaran
 pub use replay::{ReplayReport, replay};
 pub use salvage::SalvageReport;
 pub use state::QuarantineSize;
+pub use verify::{Checked, Verification, salvage, verify};
 
 pub(crate) use {
     maintain::Maintained,

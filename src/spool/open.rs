@@ -7,12 +7,12 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::clock::{self, StepWatch};
 use super::error::{During, SpoolError, SpoolErrorKind};
 use super::lock::SpoolLock;
+use super::log::Log;
 use super::options::SpoolOptions;
-use super::pages;
 use super::paths::{self, Paths};
 use super::room;
 use super::salvage::SalvageReport;
-use super::schema::{self, PAGE_BYTES};
+use super::schema::{self, PAGE_BYTES, Probed};
 use super::set_aside;
 use super::state::State;
 use crate::values::config::SyncMode;
@@ -190,15 +190,22 @@ pub(super) fn open_file(
             return Err(SpoolError::new(SpoolErrorKind::Damaged, during));
         }
     } else {
-        if options.sync == SyncMode::Full && pages::log_hides_commits(&paths.wal()).during(during)? {
+        if options.sync == SyncMode::Full && Log::open(&paths.wal()).during(during)?.hides_commits() {
             return Err(SpoolError::new(SpoolErrorKind::Damaged, during));
         }
         if paths::len(&paths.rollback_journal()) > 0 && paths::len(&paths.database) <= PAGE_BYTES {
             // The process ended while the log of a new file was switched on. Who only looks may not undo that.
             schema::roll_back(&paths.database).during(during)?;
         }
+        if schema::header_is_false(&paths.database).during(during)? {
+            return Err(SpoolError::new(SpoolErrorKind::Damaged, during));
+        }
         let looking = schema::connect_to_look(&paths.database).during(during)?;
-        schema::probe(&looking, during)?;
+        let probed = schema::probe(&looking, during)?;
+        if probed == (Probed::Spool { version: schema::VERSION }) && !is_new(&looking).during(during)? {
+            // Before anything is written: what is set aside shall be what was found.
+            load_checked(&looking, during)?;
+        }
     }
     let mut conn = schema::connect_to_write(&paths.database, options.sync).during(during)?;
     schema::migrate(&mut conn, during)?;
@@ -210,15 +217,18 @@ pub(super) fn open_file(
 /// Gives a file without a state its first one. Apart from the migration, so a crash may have come between the two.
 fn begin_if_new(conn: &mut Connection) -> rusqlite::Result<()> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let is_new: bool = tx.query_row(
-        "SELECT NOT EXISTS (SELECT 1 FROM spool) AND NOT EXISTS (SELECT 1 FROM batch) AND NOT EXISTS (SELECT 1 FROM ledger)",
-        [],
-        |row| row.get(0),
-    )?;
-    if is_new {
+    if is_new(&tx)? {
         State::new().store(&tx, None)?;
     }
     tx.commit()
+}
+
+fn is_new(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.query_row(
+        "SELECT NOT EXISTS (SELECT 1 FROM spool) AND NOT EXISTS (SELECT 1 FROM batch) AND NOT EXISTS (SELECT 1 FROM ledger)",
+        [],
+        |row| row.get(0),
+    )
 }
 
 /// The state, and a look at both ends of the queue: constant work that finds most of what makes a file unusable.

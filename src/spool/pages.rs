@@ -3,13 +3,14 @@
 //! The format is the one of <https://www.sqlite.org/fileformat2.html>; it is stable. Everything read is checked against
 //! the page it stands on, and nothing here is trusted: the rows have checksums of their own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use rusqlite::types::Value;
 
+use super::log::{Log, Version};
 use super::schema::PAGE_BYTES;
 
 /// Type bytes of b-tree pages.
@@ -25,9 +26,6 @@ const LOCAL_MIN: usize = (PAGE_BYTES as usize - 12) * 32 / 255 - 23;
 /// Payload on an overflow page, behind the number of the next.
 const OVERFLOW_BYTES: usize = PAGE_BYTES as usize - 4;
 
-const LOG_HEADER_BYTES: u64 = 32;
-const FRAME_HEADER_BYTES: usize = 24;
-
 /// One row as it stands in a leaf: its row id (0 in a table without) and its columns.
 pub(super) struct Record {
     pub(super) rowid: i64,
@@ -42,32 +40,55 @@ pub(super) struct Leaves {
     pub(super) is_whole: bool,
 }
 
-/// The newest version of each page: from the log, if it is there, else from the database.
+/// A page, and which of its versions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Image {
+    number: u32,
+    version: Version,
+}
+
+/// The pages of a database: from its log, where they are there, else from its file.
 pub(super) struct Pages {
     database: File,
     count: u32,
-    log: Option<File>,
-    /// Where in the log a page's content is.
-    logged: BTreeMap<u32, u64>,
+    log: Log,
+}
+
+impl Image {
+    /// The version that counts.
+    pub(super) const fn newest(number: u32) -> Self {
+        Self { number, version: Version::Newest }
+    }
 }
 
 impl Pages {
     pub(super) fn open(database: &Path, log: &Path) -> io::Result<Self> {
         let database = File::open(database)?;
         let in_file = database.metadata()?.len().div_ceil(PAGE_BYTES);
-        let mut log = match File::open(log) {
-            Ok(log) => Some(log),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        let logged = log.as_mut().map_or_else(|| Ok(LogIndex::default()), index_log)?.pages;
-        let in_log = logged.last_key_value().map_or(0, |(page, _)| *page);
-        let count = u32::try_from(in_file).unwrap_or(u32::MAX).max(in_log);
-        Ok(Self { database, count, log, logged })
+        let log = Log::open(log)?;
+        let count = u32::try_from(in_file).unwrap_or(u32::MAX).max(log.highest_page());
+        Ok(Self { database, count, log })
     }
 
     pub(super) fn count(&self) -> u32 {
         self.count
+    }
+
+    /// Whether no frame of the log is damaged.
+    pub(super) const fn log_is_whole(&self) -> bool {
+        self.log.is_whole()
+    }
+
+    /// Versions of pages that do not count: those before the newest, and those that are damaged. Where a newer one is lost
+    /// they may hold what it held, be it on another page.
+    pub(super) fn other_images(&self) -> Vec<Image> {
+        let in_file = u32::try_from(self.database.metadata().map_or(0, |file| file.len()) / PAGE_BYTES)
+            .unwrap_or(u32::MAX);
+        let replaced = (2..=in_file)
+            .filter(|number| self.log.has(*number))
+            .map(|number| Image { number, version: Version::InFile });
+        let logged = self.log.others().map(|(number, version)| Image { number, version });
+        replaced.chain(logged).collect()
     }
 
     /// Follows a table from its root to its leaves.
@@ -79,7 +100,7 @@ impl Pages {
             if !seen.insert(number) {
                 continue;
             }
-            match self.page(number) {
+            match self.page(Image::newest(number)) {
                 Some(page) if kind(&page, number) == TABLE_INNER => match children(&page, number) {
                     Some(children) => ahead.extend(children.into_iter().rev()),
                     None => leaves.is_whole = false,
@@ -94,21 +115,21 @@ impl Pages {
     }
 
     /// The rows of a leaf that can be read; nothing if the page is none. `true` if all of them could.
-    pub(super) fn records(&mut self, number: u32) -> (Vec<Record>, bool) {
-        let Some(page) = self.page(number) else { return (Vec::new(), false) };
-        let kind = kind(&page, number);
+    pub(super) fn records(&mut self, leaf: Image) -> (Vec<Record>, bool) {
+        let Some(page) = self.page(leaf) else { return (Vec::new(), false) };
+        let kind = kind(&page, leaf.number);
         if kind != TABLE_LEAF && kind != INDEX_LEAF {
             return (Vec::new(), false);
         }
-        let Some(cells) = cells(&page, number, 8) else { return (Vec::new(), false) };
+        let Some(cells) = cells(&page, leaf.number, 8) else { return (Vec::new(), false) };
         let count = cells.len();
         let records: Vec<Record> =
-            cells.into_iter().filter_map(|cell| self.record(&page, cell, kind == TABLE_LEAF)).collect();
+            cells.into_iter().filter_map(|cell| self.record(&page, leaf, cell, kind == TABLE_LEAF)).collect();
         let is_whole = records.len() == count;
         (records, is_whole)
     }
 
-    fn record(&mut self, page: &[u8], cell: usize, has_rowid: bool) -> Option<Record> {
+    fn record(&mut self, page: &[u8], leaf: Image, cell: usize, has_rowid: bool) -> Option<Record> {
         let mut at = Cursor { bytes: page, at: cell };
         // No row is longer than all pages together, so a chain of pages that runs in a circle ends.
         let length_max = self.count as usize * PAGE_BYTES as usize;
@@ -119,7 +140,7 @@ impl Pages {
         if local < length {
             let mut next = at.u32()?;
             while payload.len() < length {
-                let page = self.page(next).filter(|_| next > 1)?;
+                let page = self.page(Image { number: next, ..leaf }).filter(|_| next > 1)?;
                 let part = (length - payload.len()).min(OVERFLOW_BYTES);
                 payload.extend_from_slice(page.get(4..4 + part)?);
                 next = Cursor { bytes: &page, at: 0 }.u32()?;
@@ -129,94 +150,16 @@ impl Pages {
     }
 
     /// A page's bytes; `None` if it is beyond the end or the disk cannot read it.
-    fn page(&mut self, number: u32) -> Option<Vec<u8>> {
+    fn page(&mut self, Image { number, version }: Image) -> Option<Vec<u8>> {
         if number == 0 || number > self.count {
             return None;
         }
         let mut page = vec![0; PAGE_BYTES as usize];
-        if let Some((offset, log)) = self.logged.get(&number).zip(self.log.as_mut()) {
-            read_at(log, *offset, &mut page).ok()?;
-        } else {
+        if !self.log.read(number, version, &mut page).ok()? {
             read_at(&mut self.database, u64::from(number - 1) * PAGE_BYTES, &mut page).ok()?;
         }
         Some(page)
     }
-}
-
-/// Whether the log holds commits behind a damaged frame, which SQLite would drop without a word: it takes such a frame
-/// for the end.
-///
-/// A power cut too can leave the last transaction with a frame missing, its final one being there. Behind a second
-/// transaction it cannot: with `sync = full` the first was synced before the second began.
-pub(super) fn log_hides_commits(log: &Path) -> io::Result<bool> {
-    match File::open(log) {
-        Ok(mut log) => Ok(index_log(&mut log)?.commits_behind_damage >= 2),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-#[derive(Debug, Default)]
-struct LogIndex {
-    pages: BTreeMap<u32, u64>,
-    commits_behind_damage: u64,
-}
-
-/// Where the newest committed version of each page stands in the log. A frame that is damaged is left out; those
-/// behind it count, since each frame's checksum starts from the one that is written before it.
-fn index_log(log: &mut File) -> io::Result<LogIndex> {
-    let frame_bytes = FRAME_HEADER_BYTES as u64 + PAGE_BYTES;
-    let frames = log.metadata()?.len().saturating_sub(LOG_HEADER_BYTES) / frame_bytes;
-    let mut index = LogIndex::default();
-    if frames == 0 {
-        return Ok(index);
-    }
-    let mut header = [0; LOG_HEADER_BYTES as usize];
-    read_at(log, 0, &mut header)?;
-    let mut frame = vec![0; FRAME_HEADER_BYTES + PAGE_BYTES as usize];
-    read_at(log, LOG_HEADER_BYTES, &mut frame)?;
-    let is_big_endian = header[3] & 1 == 1;
-    let seed = log_checksum([0, 0], &header[..24], is_big_endian);
-    let written = [word(&header, 24), word(&header, 28)];
-    // The salts tell this log's frames from what an earlier one left behind. If the header is damaged, its first
-    // frame has them too.
-    let salts: [u8; 8] = if seed == written { array(&header[16..24]) } else { array(&frame[8..16]) };
-
-    let mut running = written;
-    let mut open = Vec::new();
-    let mut is_damaged = seed != written;
-    for number in 0..frames {
-        let offset = LOG_HEADER_BYTES + number * frame_bytes;
-        if read_at(log, offset, &mut frame).is_err() {
-            continue;
-        }
-        let (head, page) = frame.split_at(FRAME_HEADER_BYTES);
-        let sum = log_checksum(running, &head[..8], is_big_endian);
-        let sum = log_checksum(sum, page, is_big_endian);
-        running = [word(head, 16), word(head, 20)];
-        if sum != running || head[8..16] != salts {
-            is_damaged = true;
-            continue;
-        }
-        open.push((word(head, 0), offset + FRAME_HEADER_BYTES as u64));
-        let is_commit = word(head, 4) != 0;
-        if is_commit {
-            index.pages.extend(open.drain(..));
-            index.commits_behind_damage += u64::from(is_damaged);
-        }
-    }
-    Ok(index)
-}
-
-fn log_checksum([mut first, mut second]: [u32; 2], bytes: &[u8], is_big_endian: bool) -> [u32; 2] {
-    let number = |bytes: &[u8]| {
-        if is_big_endian { u32::from_be_bytes(array(bytes)) } else { u32::from_le_bytes(array(bytes)) }
-    };
-    for pair in bytes.chunks_exact(8) {
-        first = first.wrapping_add(number(&pair[..4])).wrapping_add(second);
-        second = second.wrapping_add(number(&pair[4..])).wrapping_add(first);
-    }
-    [first, second]
 }
 
 fn kind(page: &[u8], number: u32) -> u8 {
@@ -329,19 +272,15 @@ impl<'a> Cursor<'a> {
     }
 }
 
-fn word(bytes: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes(array(&bytes[at..at + 4]))
-}
-
 /// The first bytes of a slice that is long enough, as every caller's is.
-fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
+pub(super) fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(&bytes[..N]);
     array
 }
 
 /// Reads what there is; the rest of the buffer becomes zero, as a truncated file's last page.
-fn read_at(file: &mut File, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+pub(super) fn read_at(file: &mut File, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
     file.seek(SeekFrom::Start(offset))?;
     let mut filled = 0;
     while filled < buffer.len() {

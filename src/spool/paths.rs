@@ -5,6 +5,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Links followed to a file that is not there, as many as Linux follows.
+const LINKS_MAX: u8 = 40;
+
 /// Where the files of a spool are, by their true names, so that two ways to one file are seen to be one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Paths {
@@ -15,8 +18,17 @@ impl Paths {
     /// # Errors
     /// The folder does not exist, or may not be looked into.
     pub(super) fn resolve(path: &Path) -> io::Result<Self> {
+        Self::resolve_through(path, LINKS_MAX)
+    }
+
+    /// A link may lead to a file that is not there at the moment: while it is being replaced, its true name is where the
+    /// work is written down.
+    fn resolve_through(path: &Path, links_left: u8) -> io::Result<Self> {
         if let Ok(database) = fs::canonicalize(path) {
             return Ok(Self { database });
+        }
+        if let (Ok(target), Some(left)) = (fs::read_link(path), links_left.checked_sub(1)) {
+            return Self::resolve_through(&path.parent().unwrap_or(Path::new("")).join(target), left);
         }
         let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
         let folder = match path.parent() {

@@ -6,6 +6,7 @@ use super::backlog;
 use super::error::{During, SpoolError, SpoolErrorKind};
 use super::fates;
 use super::open::Spool;
+use super::room;
 use super::row::{StoredBatch, count, int};
 use crate::machines::plan::{DamagedRow, ReadBatch, RowId};
 use crate::values::fate::Standing;
@@ -26,13 +27,10 @@ impl Spool {
         let during = format!("read from {}", self.paths.name());
         self.usable(&during)?;
         let read = self.read_rows(after_first_seq, rows_max, bytes_max).during(&during);
-        let read = match read {
-            // Rows that the index does not lead to would lie there for ever.
-            Ok(rows) if rows.is_empty() && after_first_seq.is_none() && self.state.backlog.batches > 0 => {
-                Err(SpoolError::new(SpoolErrorKind::Damaged, during))
-            }
-            other => other,
-        };
+        let read = read.and_then(|rows| {
+            let is_false = self.is_false(&rows, after_first_seq).during(&during)?;
+            if is_false { Err(SpoolError::new(SpoolErrorKind::Damaged, during)) } else { Ok(rows) }
+        });
         read.inspect_err(|error| self.note_failure(error))
     }
 
@@ -55,16 +53,41 @@ impl Spool {
         self.broken.map_or(Ok(()), |kind| Err(SpoolError::new(kind, during)))
     }
 
+    /// Whether what was read shows that the file is damaged, and is to be set aside.
+    ///
+    /// A row with a wrong checksum could be left out alone. But where one is wrong others may be, the way to it may be
+    /// what is wrong and not the row, and nothing is to be deleted that somebody may want to look at. So the file is set
+    /// aside as a whole, unless the disk has no room for a second one.
+    fn is_false(&self, rows: &[ReadBatch], after_first_seq: Option<u64>) -> rusqlite::Result<bool> {
+        if rows.iter().any(|row| row.batch.is_err()) {
+            return Ok(room::has_room_to_salvage(&self.paths, &self.options));
+        }
+        if !rows.is_empty() || self.state.backlog.batches == 0 {
+            return Ok(false);
+        }
+        // Rows that the index does not lead to would lie there for ever.
+        let (batches, missed): (i64, i64) = self.conn.query_row(
+            "SELECT count(*), coalesce(sum(first_seq > ?1), 0) FROM batch NOT INDEXED",
+            [after_first_seq.map_or(-1, int)],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        Ok(missed > 0 || count(batches) != self.state.backlog.batches)
+    }
+
     fn read_rows(
         &self,
         after_first_seq: Option<u64>,
         rows_max: usize,
         bytes_max: u64,
     ) -> rusqlite::Result<Vec<ReadBatch>> {
+        // The row itself is asked for its number, too, not the index alone: either may be damaged.
         let mut statement = self.conn.prepare_cached(
-            "SELECT id, first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, origin, \
-             parent, checksum, body, attempts, panics FROM batch LEFT JOIN attempt ON attempt.batch = batch.id \
-             WHERE first_seq > ?1 ORDER BY first_seq LIMIT ?2",
+            "SELECT row.id, row.first_seq, row.last_seq, row.points, row.dest, row.codec, row.raw_len, \
+             row.earliest, row.latest, row.created_ms, row.origin, row.parent, row.checksum, row.body, \
+             attempts, panics, entry.first_seq \
+             FROM batch AS entry LEFT JOIN batch AS row ON row.id = entry.id \
+             LEFT JOIN attempt ON attempt.batch = row.id \
+             WHERE entry.first_seq > ?1 ORDER BY entry.first_seq LIMIT ?2",
         )?;
         let after = after_first_seq.map_or(-1, int);
         let mut rows = statement.query(params![after, int(rows_max as u64)])?;
@@ -75,12 +98,14 @@ impl Spool {
         {
             let stored = StoredBatch::from_row(row)?;
             bytes += stored.body.len().max(1) as u64;
+            let first_seq = row.get(16)?;
+            let batch = stored.batch().filter(|_| stored.first_seq == first_seq);
             read.push(ReadBatch {
                 row: RowId(stored.id),
-                first_seq: count(stored.first_seq),
+                first_seq: count(first_seq),
                 attempts: row.get::<_, Option<u32>>(14)?.unwrap_or(0),
                 panics: row.get::<_, Option<u32>>(15)?.unwrap_or(0),
-                batch: stored.batch().ok_or(DamagedRow { seqs: stored.seqs() }),
+                batch: batch.ok_or(DamagedRow { seqs: stored.seqs() }),
             });
         }
         Ok(read)

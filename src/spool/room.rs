@@ -58,6 +58,13 @@ pub(super) fn has_room_to_checkpoint(conn: &Connection, paths: &Paths) -> rusqli
     Ok(growth == 0 || fs4::available_space(paths.folder()).map_or(true, |free| free > growth))
 }
 
+/// Whether a second file of the size of this one finds room beside it. If the system does not tell, it does.
+pub(super) fn has_room_to_salvage(paths: &Paths, options: &SpoolOptions) -> bool {
+    let size = paths::len(&paths.database) + paths::len(&paths.wal());
+    let needed = size.saturating_add(options.free_reserve_bytes);
+    fs4::available_space(paths.folder()).map_or(true, |free| free > needed)
+}
+
 /// Pages behind the end of the database that the file still has: they go when the log is copied.
 pub(super) fn pages_cut_off(conn: &Connection, paths: &Paths) -> rusqlite::Result<u64> {
     let pages = paths::len(&paths.database) / PAGE_BYTES;

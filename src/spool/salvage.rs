@@ -13,16 +13,18 @@ use super::backlog;
 use super::error::{During, SpoolError};
 use super::fates;
 use super::open::{SEQ_BLOCK, checkpoint_all};
-use super::pages::{Pages, Record};
+use super::pages::{Image, Pages, Record};
 use super::paths::{self, Paths};
 use super::quarantine;
 use super::room;
 use super::row::{StoredBatch, count};
 use super::schema;
 use super::state::State;
+use crate::values::batch::Batch;
 use crate::values::config::SyncMode;
 use crate::values::fate::{Fate, QuarantineReason};
 use crate::values::ledger::{Ledger, Tally};
+use crate::values::seq::SeqRange;
 
 /// What became of a damaged file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -55,8 +57,9 @@ pub(super) fn replace(paths: &Paths, aside: &Paths) -> Result<SalvageReport, Spo
     schema::migrate(&mut conn, &during)?;
     let pages = Pages::open(&aside.database, &aside.wal()).during(&during)?;
 
-    let report =
-        Salvage { conn: &mut conn, pages, seen: BTreeSet::new() }.run(&aside.database).during(&during)?;
+    let report = Salvage { conn: &mut conn, pages, seen: BTreeSet::new(), kept: BTreeSet::new() }
+        .run(&aside.database)
+        .during(&during)?;
     checkpoint_all(&conn).during(&during)?;
     drop(conn);
     for part in ["-wal", "-shm"] {
@@ -86,6 +89,8 @@ struct Salvage<'a> {
     pages: Pages,
     /// Leaves that were read already.
     seen: BTreeSet<u32>,
+    /// First numbers of the batches in the new quarantine, which has no index to ask.
+    kept: BTreeSet<u64>,
 }
 
 impl Salvage<'_> {
@@ -98,7 +103,7 @@ impl Salvage<'_> {
 
         let batches_whole = self.copy_bodies("batch")?;
         let quarantine_whole = self.copy_bodies("quarantine")?;
-        if !batches_whole || !quarantine_whole {
+        if !batches_whole || !quarantine_whole || !self.pages.log_is_whole() {
             self.copy_strays()?;
         }
         self.copy_table("attempt", "INSERT OR IGNORE INTO attempt VALUES", true)?;
@@ -111,7 +116,7 @@ impl Salvage<'_> {
         let root = self.root(table)?;
         for leaf in self.pages.leaves(root).pages {
             self.seen.insert(leaf);
-            for record in self.pages.records(leaf).0 {
+            for record in self.pages.records(Image::newest(leaf)).0 {
                 let values = if has_rowid || table == "spool" { with_rowid(record) } else { record.values };
                 let marks = vec!["?"; values.len()].join(", ");
                 // A row of the wrong shape is refused by the table, and is lost.
@@ -127,28 +132,33 @@ impl Salvage<'_> {
         let leaves = self.pages.leaves(root);
         let mut is_whole = leaves.is_whole;
         for leaf in leaves.pages {
-            is_whole &= self.copy_leaf(leaf)?;
+            self.seen.insert(leaf);
+            is_whole &= self.copy_leaf(Image::newest(leaf))?;
         }
         Ok(is_whole)
     }
 
-    /// Leaves that no way leads to any more. Among them are some that were given up long ago: their rows have a fate.
+    /// Leaves that no way leads to any more, then versions of leaves that newer ones replaced: where a page of the log is
+    /// lost, an older version of it, or of its neighbour, has what was on it. Among both are rows that were given up long
+    /// ago: they have a fate.
     fn copy_strays(&mut self) -> rusqlite::Result<()> {
         for number in 2..=self.pages.count() {
             if !self.seen.contains(&number) {
-                self.copy_leaf(number)?;
+                self.copy_leaf(Image::newest(number))?;
             }
+        }
+        for image in self.pages.other_images() {
+            self.copy_leaf(image)?;
         }
         Ok(())
     }
 
-    fn copy_leaf(&mut self, number: u32) -> rusqlite::Result<bool> {
-        self.seen.insert(number);
-        let (records, is_whole) = self.pages.records(number);
+    fn copy_leaf(&mut self, leaf: Image) -> rusqlite::Result<bool> {
+        let (records, is_whole) = self.pages.records(leaf);
         for some in records.chunks(ROWS_PER_COMMIT) {
             let tx = self.conn.transaction()?;
             for record in some {
-                copy_body(&tx, record)?;
+                copy_body(&tx, &mut self.kept, record)?;
             }
             tx.commit()?;
         }
@@ -172,7 +182,8 @@ impl Salvage<'_> {
         state.quarantine = quarantine::measured_size(self.conn)?;
         state.ledger = if is_known { self.correct(&state)? } else { self.rebuild(&state)? };
         let beyond: i64 = self.conn.query_row(
-            "SELECT max(coalesce((SELECT max(last_seq) + 1 FROM batch), 1), coalesce((SELECT max(last_seq) + 1 FROM quarantine), 1))",
+            "SELECT coalesce(max(last_seq), 0) + 1 FROM (SELECT last_seq FROM batch UNION ALL \
+             SELECT last_seq FROM quarantine UNION ALL SELECT last_seq FROM fate)",
             [],
             |row| row.get(0),
         )?;
@@ -224,20 +235,22 @@ impl Salvage<'_> {
     }
 }
 
-fn copy_body(conn: &Connection, record: &Record) -> rusqlite::Result<()> {
+fn copy_body(conn: &Connection, kept: &mut BTreeSet<u64>, record: &Record) -> rusqlite::Result<()> {
     let columns = record.values.len();
     let Some(stored) = StoredBatch::from_values(record.rowid, &record.values) else { return Ok(()) };
-    if stored.batch().is_none() {
-        return Ok(());
-    }
+    let Some(Batch { seqs, .. }) = stored.batch() else { return Ok(()) };
     let insert = match columns {
-        BATCH_COLUMNS if is_open(conn, &stored)? => "INSERT OR IGNORE INTO batch VALUES",
-        QUARANTINE_COLUMNS if is_kept(conn, &stored)? => "INSERT OR IGNORE INTO quarantine VALUES",
+        // Of one that left the quarantine, or entered it, what it was before may be found, too.
+        BATCH_COLUMNS if is_open(conn, seqs)? && !kept.contains(&seqs.first) => {
+            "INSERT OR IGNORE INTO batch VALUES"
+        }
+        QUARANTINE_COLUMNS if is_kept(conn, seqs)? => "INSERT OR IGNORE INTO quarantine VALUES",
         _ => return Ok(()),
     };
     let mut values = record.values.clone();
     values[0] = Value::Integer(record.rowid);
     if columns == QUARANTINE_COLUMNS {
+        kept.insert(seqs.first);
         make_reason_known(&mut values[REASON_COLUMN]);
     }
     let marks = vec!["?"; columns].join(", ");
@@ -255,14 +268,12 @@ fn make_reason_known(reason: &mut Value) {
 }
 
 /// Whether the batch has no fate yet.
-fn is_open(conn: &Connection, stored: &StoredBatch) -> rusqlite::Result<bool> {
-    let Some(seqs) = stored.seqs() else { return Ok(false) };
+fn is_open(conn: &Connection, seqs: SeqRange) -> rusqlite::Result<bool> {
     Ok(fates::of(conn, seqs.first)?.is_none() && fates::of(conn, seqs.last)?.is_none())
 }
 
 /// Whether the batch is still in quarantine. One that was given up or replayed may lie on a page that is free.
-fn is_kept(conn: &Connection, stored: &StoredBatch) -> rusqlite::Result<bool> {
-    let Some(seqs) = stored.seqs() else { return Ok(false) };
+fn is_kept(conn: &Connection, seqs: SeqRange) -> rusqlite::Result<bool> {
     match fates::of(conn, seqs.first)? {
         Some(fate) => Ok(matches!(fate, Fate::Quarantined(_))),
         // Forgotten, or on a page that is lost, or in the backlog again.

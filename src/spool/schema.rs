@@ -1,5 +1,7 @@
 //! The file's format: its mark, its version, its pragmas.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +11,9 @@ use rusqlite_migration::{M, Migrations};
 
 use super::error::{During, SpoolError, SpoolErrorKind};
 use crate::values::config::SyncMode;
+
+/// Bytes of the header that every SQLite database begins with.
+const HEADER_BYTES: usize = 100;
 
 /// "ISP1" at offset 68 of the file, for `file(1)` and for us.
 pub(super) const APPLICATION_ID: i32 = 0x4953_5031;
@@ -36,7 +41,7 @@ pub(super) enum Probed {
     /// Nothing in it yet: also what a crash in the middle of creating it leaves.
     Empty,
     /// A spool of this version or an older one.
-    Spool,
+    Spool { version: u32 },
 }
 
 /// Looks whether this is a spool that we may read and write.
@@ -52,14 +57,54 @@ pub(super) fn probe(conn: &Connection, during: &str) -> Result<Probed, SpoolErro
         return Ok(Probed::Empty);
     }
     if id != i64::from(APPLICATION_ID) {
-        return Err(SpoolError::new(SpoolErrorKind::NotASpool, during));
+        // The mark may be what is damaged.
+        let kind = if is_ours(conn) { SpoolErrorKind::Damaged } else { SpoolErrorKind::NotASpool };
+        return Err(SpoolError::new(kind, during));
     }
     let found = u32::try_from(version).unwrap_or(0);
     match found {
         0 => Err(SpoolError::new(SpoolErrorKind::Damaged, during)),
-        1..=VERSION => Ok(Probed::Spool),
+        1..=VERSION => Ok(Probed::Spool { version: found }),
         _ => Err(SpoolError::new(SpoolErrorKind::NewerSchema { found, known: VERSION }, during)),
     }
+}
+
+/// Whether the file's header would have SQLite read every page wrongly, or not write at all: it believes what it says of
+/// bytes that no page uses, and of versions. Of the format see <https://www.sqlite.org/fileformat2.html#the_database_header>.
+pub(super) fn header_is_false(path: &Path) -> io::Result<bool> {
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    File::open(path)?.take(HEADER_BYTES as u64).read_to_end(&mut header)?;
+    let Some(found) = header.get(16..24) else { return Ok(false) };
+    // A new file is switched to write-ahead mode after its first page is written.
+    let versions = matches!(found[2..4], [1, 1] | [2, 2]);
+    let page_bytes = u64::from(u16::from_be_bytes([found[0], found[1]]));
+    let is_right = page_bytes == PAGE_BYTES && versions && found[4..8] == [0, 64, 32, 32];
+    // What is no database at all is not for us to judge.
+    Ok(header.starts_with(b"SQLite format 3\0") && is_ours_by_mark(&header) && !is_right)
+}
+
+/// Whether the header has our mark.
+pub(super) fn is_ours_by_mark(header: &[u8]) -> bool {
+    header.get(68..72) == Some(&APPLICATION_ID.to_be_bytes())
+}
+
+/// Whether the tables are exactly those of a version that we know.
+fn is_ours(conn: &Connection) -> bool {
+    let known = |version| {
+        let mut empty = Connection::open_in_memory()?;
+        MIGRATIONS.to_version(&mut empty, version).map_err(|_| rusqlite::Error::InvalidQuery)?;
+        tables(&empty)
+    };
+    tables(conn).is_ok_and(|found| {
+        (1..=STEPS.len()).any(|version| known(version).is_ok_and(|tables| tables == found))
+    })
+}
+
+/// What SQLite keeps of the statements that made the tables.
+fn tables(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    conn.prepare("SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY name")?
+        .query_map([], |row| row.get(0))?
+        .collect()
 }
 
 /// Opens without writing to the database or its log, also when this is the last connection to close.
@@ -90,9 +135,13 @@ pub(super) fn connect_to_write(path: &Path, sync: SyncMode) -> rusqlite::Result<
     conn.busy_timeout(BUSY_TIMEOUT)?;
     // Statements of one commit, all kept prepared.
     conn.set_prepared_statement_cache_capacity(64);
-    // These two are settled when the first page is written, and cannot be changed later.
-    conn.pragma_update(None, "page_size", PAGE_BYTES as i64)?;
-    conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    let pages: i64 = conn.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+    if pages == 0 {
+        // These two are settled when the first page is written, and cannot be changed later; the second would be written
+        // again at every opening.
+        conn.pragma_update(None, "page_size", PAGE_BYTES as i64)?;
+        conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     let _mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     conn.pragma_update(
         None,

@@ -9,7 +9,7 @@ use super::clock;
 use super::error::{During, SpoolError};
 use super::paths::{self, Paths};
 use super::salvage::{self, SalvageReport};
-use super::schema::{APPLICATION_ID, PAGE_BYTES};
+use super::schema::{self, PAGE_BYTES};
 
 /// Whether what lies there is ours, so that it may be moved: a lock file or a log beside it, the mark in its header,
 /// or the size of whole pages. Must be asked before the lock file is made.
@@ -20,7 +20,12 @@ pub(super) fn looks_like_ours(paths: &Paths) -> io::Result<bool> {
     }
     let mut header = Vec::with_capacity(100);
     fs::File::open(&paths.database)?.take(100).read_to_end(&mut header)?;
-    Ok(header.get(68..72) == Some(&APPLICATION_ID.to_be_bytes()))
+    Ok(schema::is_ours_by_mark(&header))
+}
+
+/// Whether a damaged file is being replaced: by who has the lock, or by nobody since a crash.
+pub(super) fn is_under_way(paths: &Paths) -> bool {
+    paths.beside(MARKER).exists()
 }
 
 /// Writes down that the file is to be set aside, and under which name. From here on a crash changes nothing:
@@ -53,8 +58,8 @@ pub(super) fn resume(paths: &Paths) -> Result<Option<SalvageReport>, SpoolError>
         Err(error) => return Err(error).during(during),
     };
     let aside = Paths { database: paths.beside(&suffix) };
-    let report = if aside.database.exists() && paths.database.exists() {
-        // The fresh file is renamed into place when it is whole, so it is.
+    let report = if aside.database.exists() && paths::len(&paths.database) > 0 {
+        // The fresh file is renamed into place when it is whole, so it is. An empty one was made by somebody else.
         None
     } else {
         for part in PARTS {
@@ -70,8 +75,9 @@ pub(super) fn resume(paths: &Paths) -> Result<Option<SalvageReport>, SpoolError>
 /// Its presence says that the damaged file is being replaced; its text is what the damaged file's name gets behind.
 const MARKER: &str = ".damaged";
 
-/// The database last: while it is still there under its own name, the move is not done.
-const PARTS: [&str; 3] = ["-shm", "-wal", ""];
+/// The database last: while it is still there under its own name, the move is not done. A journal of the time before the log
+/// was switched on would be played back into the fresh file.
+const PARTS: [&str; 4] = ["-shm", "-wal", "-journal", ""];
 
 fn free_suffix(paths: &Paths, now_ms: i64) -> String {
     let mut name = format!("{MARKER}-{now_ms}");

@@ -14,7 +14,8 @@ use crate::connection::ConnectionArgs;
 
 /// Store-and-forward writer for InfluxDB.
 ///
-/// Exit codes: 0 everything is done; 2 something is pending, lost or refused; 1 bad usage, or nothing could be begun.
+/// Exit codes: 0 everything is done; 2 something is pending, lost or refused; 1 bad usage, or nothing could be begun. Of
+/// verify: 0 sound, 1 damaged, 2 cannot tell.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Args {
@@ -26,6 +27,8 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     Write(WriteArgs),
     Inspect(InspectArgs),
+    Verify(VerifyArgs),
+    Salvage(SalvageArgs),
     Export(ExportArgs),
     Replay(ReplayArgs),
     Query(QueryArgs),
@@ -91,6 +94,32 @@ pub(crate) struct InspectArgs {
     /// The spool's file.
     pub(crate) file: PathBuf,
     /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Read a spool from end to end and say whether it is what was written, also while another process owns it.
+///
+/// Nothing is changed. Exit codes: 0 sound, 1 damaged, 2 cannot tell: no such file, or no spool.
+#[derive(Debug, Parser)]
+pub(crate) struct VerifyArgs {
+    /// The spool's file.
+    pub(crate) file: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Set a damaged spool aside and put everything that can be read of it into a fresh one.
+///
+/// What the next start does by itself with damage that it finds; this looks at everything. The spool must not be in use.
+/// Nothing is deleted, and a sound spool is left as it is. Exit codes: 0 no point is lost; 2 some are, or nobody can know;
+/// 1 it was not done.
+#[derive(Debug, Parser)]
+pub(crate) struct SalvageArgs {
+    /// The spool's file.
+    pub(crate) file: PathBuf,
+    /// Print one JSON object, or null for a sound spool.
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -2,7 +2,8 @@
 //! asks the server.
 //!
 //! Exit codes: 0 when everything is done; 2 when something is left, lost or refused, and the output says what; 1 when
-//! nothing could be begun: bad usage, a spool that cannot be opened, a server that does not answer a question.
+//! nothing could be begun: bad usage, a spool that cannot be opened, a server that does not answer a question. `verify` has
+//! codes of its own.
 
 mod args;
 mod ask;
@@ -21,7 +22,9 @@ mod query;
 mod refusals;
 mod replay;
 mod rows;
+mod salvage;
 mod summary;
+mod verify;
 mod write;
 
 use std::io::IsTerminal;
@@ -45,7 +48,7 @@ fn main() -> ExitCode {
         Err(error) => {
             // To standard output if it is the help that was asked for, else to standard error.
             let _ = error.print();
-            return if error.use_stderr() { UNUSABLE.into() } else { ExitCode::SUCCESS };
+            return if error.use_stderr() { unusable() } else { ExitCode::SUCCESS };
         }
     };
     let screen = Screen::new();
@@ -53,6 +56,11 @@ fn main() -> ExitCode {
     let done = match args.command {
         Command::Write(args) => write::run(&args, &screen),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Verify(args) => match verify::run(&args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        Command::Salvage(args) => salvage::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Replay(args) => replay::run(&args),
         Command::Query(args) => query::run(&args),
@@ -63,9 +71,15 @@ fn main() -> ExitCode {
         Ok(false) => INCOMPLETE.into(),
         Err(error) => {
             screen.say(&format!("influx-spool: {error:#}"));
-            UNUSABLE.into()
+            unusable()
         }
     }
+}
+
+/// What says that nothing could be begun. For `verify` the usual code means something else.
+fn unusable() -> ExitCode {
+    let is_verify = std::env::args_os().nth(1).is_some_and(|command| command == "verify");
+    if is_verify { verify::CANNOT_TELL.into() } else { UNUSABLE.into() }
 }
 
 fn start_logging(screen: &Screen) {

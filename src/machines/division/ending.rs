@@ -88,12 +88,14 @@ impl Endings {
         let bytes = body.len() as u64;
         match ending {
             Ending::None => None,
-            Ending::Sent(fate) => Some(DirectFate { seqs, bytes, fate, quarantine: None }),
+            Ending::Sent(fate) => {
+                Some(DirectFate { seqs, bytes, fate, quarantine: None, written_off: false })
+            }
             Ending::Bad(place) => {
                 let bad = self.bad.get(place as usize)?;
                 let fate = fate(bad.fate);
                 let quarantine = matches!(fate, Fate::Quarantined(_)).then(|| bad.keep(batch, seqs, body));
-                Some(DirectFate { seqs, bytes, fate, quarantine })
+                Some(DirectFate { seqs, bytes, fate, quarantine, written_off: false })
             }
         }
     }

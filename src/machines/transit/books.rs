@@ -51,6 +51,7 @@ impl Unsaved {
             && last.seqs.last + 1 == next.seqs.first
             && last.quarantine.is_none()
             && next.quarantine.is_none()
+            && last.written_off == next.written_off
         {
             last.seqs.last = next.seqs.last;
             last.bytes += next.bytes;
@@ -116,11 +117,14 @@ impl Books {
 
     /// Takes the fates the file has counted, together with those it has still to count. The file decides in two cases
     /// only: what it evicted from its quarantine, and a transaction whose answer was lost.
-    pub(super) fn resync(&mut self, on_disk: &Ledger) {
+    ///
+    /// `written_off` is what it counts as damaged and is on its way.
+    pub(super) fn resync(&mut self, on_disk: &Ledger, written_off: Tally) {
         let mut fates = on_disk.clone();
+        fates.unsettle(Fate::Damaged, self.all_written_off(written_off));
         let parts = self.unsaved.settle.iter().flat_map(|(row, _)| &row.parts);
         for record in self.unsaved.direct.iter().chain(parts) {
-            fates.settle(record.fate, Tally::new(record.seqs.points(), record.bytes));
+            fates.settle(record.fate, record.tally());
         }
         for (row, tally) in self.unsaved.settle.iter().filter(|(row, _)| row.parts.is_empty()) {
             fates.settle(row.fate, *tally);
@@ -129,14 +133,24 @@ impl Books {
     }
 
     /// Takes what the file has accepted, together with what it has not seen yet. After a salvage the file decides here
-    /// too: its ledger may be among what was lost, and a batch that is stored for the second time is accepted for the
-    /// second time, since for the first it was damaged.
-    pub(super) fn resync_accepted(&mut self, on_disk: &Ledger, in_memory: Tally) {
+    /// too, since its ledger may be among what was lost.
+    pub(super) fn resync_accepted(&mut self, on_disk: &Ledger, in_memory: Tally, written_off: Tally) {
         let mut accepted = on_disk.accepted();
         accepted += in_memory;
         for record in &self.unsaved.direct {
-            accepted += Tally::new(record.seqs.points(), record.bytes);
+            accepted += record.tally();
         }
-        self.total.take_accepted(accepted);
+        // What the file has seen already, as far as it remembers.
+        let seen = on_disk.clone().unsettle(Fate::Damaged, self.all_written_off(written_off));
+        self.total.take_accepted(accepted.less(seen));
+    }
+
+    /// What the file counts as damaged and was not lost: what is on its way, and what has met its fate.
+    fn all_written_off(&self, on_its_way: Tally) -> Tally {
+        let mut sum = on_its_way;
+        for record in self.unsaved.direct.iter().filter(|record| record.written_off) {
+            sum += record.tally();
+        }
+        sum
     }
 }

@@ -6,11 +6,12 @@ use std::time::Instant;
 use super::send::LoadPart;
 use crate::machines::codec;
 use crate::machines::division::{Division, Lines};
-use crate::machines::plan::RowId;
+use crate::machines::plan::{DirectFate, Quarantined, RowId};
 use crate::machines::queue::Segment;
 use crate::machines::verdict::Trouble;
 use crate::values::batch::{Batch, Destination};
 use crate::values::config::Compression;
+use crate::values::fate::Fate;
 use crate::values::ledger::Tally;
 use crate::values::seq::SeqRange;
 
@@ -54,6 +55,10 @@ pub(super) struct Held {
     /// Whether a sender or the disk waits for its body. Then it is not shed any more: under a steady overload a batch
     /// that shrinks with every push would never be finished, and nothing would leave.
     pub(super) wanted: bool,
+    /// The number of the transaction that stored it, in this life of the database; else 0.
+    pub(super) stored_in: u64,
+    /// Whether its row was lost with a damaged file, which counts it as damaged.
+    pub(super) written_off: bool,
     /// Whether it is part of the transaction that is under way.
     pub(super) saving: bool,
     pub(super) leased: Option<Holder>,
@@ -89,6 +94,12 @@ pub(super) enum Content {
 impl Held {
     pub(super) fn tally(&self) -> Tally {
         Tally::new(self.seqs.points(), self.raw_len)
+    }
+
+    /// The fate of the whole batch, where it has no row to settle.
+    pub(super) const fn met(&self, fate: Fate, quarantine: Option<Quarantined>) -> DirectFate {
+        let Self { seqs, raw_len, written_off, .. } = *self;
+        DirectFate { seqs, bytes: raw_len, fate, quarantine, written_off }
     }
 
     /// The finished batch, unless it has to be made first: from lines, or anew because some of its points were shed.

@@ -124,7 +124,7 @@ impl Transit {
         self.next_seq += 1;
         let tally = Tally::new(1, size);
         self.books.accept(tally);
-        self.shed(SeqRange::starting_at(number, 1), tally, now());
+        self.shed(SeqRange::starting_at(number, 1), tally, false, now());
         Pushed { number, wake: false }
     }
 
@@ -134,9 +134,10 @@ impl Transit {
         let oldest_free = self.window.iter_mut().find(|(_, held)| held.is_free());
         let Some((&key, held)) = oldest_free else {
             let Some((number, tally)) = self.queue.drop_oldest() else { return false };
-            self.shed(SeqRange::starting_at(number, 1), tally, now);
+            self.shed(SeqRange::starting_at(number, 1), tally, false, now);
             return true;
         };
+        let written_off = held.written_off;
         let (seqs, tally) = if held.seqs.points() > 1 {
             let shed = held.shed_oldest();
             self.uncount(true, shed.1);
@@ -146,13 +147,15 @@ impl Transit {
             self.remove(key);
             whole
         };
-        self.shed(seqs, tally, now);
+        self.shed(seqs, tally, written_off, now);
         true
     }
 
-    fn shed(&mut self, seqs: SeqRange, tally: Tally, now: Instant) {
+    fn shed(&mut self, seqs: SeqRange, tally: Tally, written_off: bool, now: Instant) {
         self.note_fate(seqs, tally, QUEUE_FULL);
-        self.record_direct(DirectFate { seqs, bytes: tally.bytes, fate: QUEUE_FULL, quarantine: None }, now);
+        let bytes = tally.bytes;
+        let shed = DirectFate { seqs, bytes, fate: QUEUE_FULL, quarantine: None, written_off };
+        self.record_direct(shed, now);
         self.pass_marks();
     }
 

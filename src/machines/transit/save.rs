@@ -74,6 +74,8 @@ pub(crate) enum Found {
     Row(RowId),
     /// It is not, having met its fate.
     Settled(Fate),
+    /// It is not, and was given its number before the file was opened.
+    Lost,
     Nothing,
 }
 
@@ -83,6 +85,7 @@ impl Found {
         match (row, standing) {
             (Some(row), _) => Self::Row(row),
             (None, Some(Standing::Settled(fate))) => Self::Settled(fate),
+            (None, Some(Standing::Lost)) => Self::Lost,
             (None, _) => Self::Nothing,
         }
     }
@@ -90,7 +93,7 @@ impl Found {
     fn row(self) -> Option<RowId> {
         match self {
             Self::Row(row) => Some(row),
-            Self::Settled(_) | Self::Nothing => None,
+            Self::Settled(_) | Self::Lost | Self::Nothing => None,
         }
     }
 }
@@ -183,7 +186,7 @@ impl Transit {
             self.note_room(outcome.withheld, now);
         }
         self.beyond = self.rows_unaccounted_for(outcome.backlog);
-        self.books.resync(&outcome.ledger);
+        self.books.resync(&outcome.ledger, self.written_off());
         self.pass_marks();
     }
 
@@ -248,10 +251,18 @@ impl Transit {
     pub(crate) fn reopened(&mut self, opened: &Opened, mut find: impl FnMut(u64) -> Found, now: Instant) {
         match self.saving.take_if(|saving| saving.plan.number == opened.commit_number) {
             Some(saving) => {
-                let row = |key: &u64| find(*key).row().map(|row| (*key, row));
-                let rows = saving.keys.iter().filter_map(row).collect();
+                let (stored, lost): (Vec<u64>, Vec<u64>) =
+                    saving.keys.iter().partition(|key| find(**key).row().is_some());
+                let row = |key: u64| find(key).row().map(|row| (key, row));
+                let rows = stored.into_iter().filter_map(row).collect();
                 let replay = saving.plan.replay.is_some();
                 self.saved(saving, &rows, now);
+                for key in lost {
+                    // It was stored, and is gone with a damaged page.
+                    if let Some(held) = self.window.get_mut(&key) {
+                        held.written_off |= opened.salvaged;
+                    }
+                }
                 self.note_room(None, now);
                 if replay {
                     self.replayed_unheard();
@@ -260,16 +271,15 @@ impl Transit {
             None => self.commit_failed(now),
         }
         self.commit_number = opened.commit_number;
-        self.match_rows(&mut find, now);
-        self.match_receipts(&mut find);
-        // Rows that the file has let go, by an eviction whose answer was lost or in a repair, have been counted there.
-        self.books.unsaved.settle.retain(|(row, _)| find(row.first_seq).row().is_some());
+        self.match_rows(opened, &mut find, now);
+        self.match_settled(opened.salvaged, &mut find, now);
+        self.match_receipts(opened.salvaged, &mut find);
         self.beyond = self.rows_unaccounted_for(opened.backlog);
-        self.books.resync(&opened.ledger);
+        self.books.resync(&opened.ledger, self.written_off());
         if opened.salvaged {
             let mut in_memory = self.volatile;
             in_memory += self.queue.held();
-            self.books.resync_accepted(&opened.ledger, in_memory);
+            self.books.resync_accepted(&opened.ledger, in_memory, self.written_off());
         }
         self.pass_marks();
     }
@@ -404,6 +414,7 @@ impl Transit {
         let (settle, settled_tallies) = settle.into_iter().unzip();
         let plan = CommitPlan {
             number: self.commit_number + 1,
+            written_off: self.written_off_of(&keys),
             appends,
             settle,
             direct,
@@ -424,6 +435,8 @@ impl Transit {
         let Some(mut held) = self.remove(key) else { return };
         held.saving = false;
         held.row = Some(row);
+        held.stored_in = self.commit_number;
+        held.written_off = false;
         self.waiters.stored(held.seqs, self.durable());
         // What is being sent stays, and so does all before it: rows beyond are newer than every row in the window. Only
         // a replay brings older ones there; then what is being sent stays alone, and is passed over when they are read.
@@ -468,12 +481,12 @@ impl Transit {
             End::Whole { fate, status, words } => {
                 let kept = matches!(fate, Fate::Quarantined(_)).then(|| held.batch().cloned()).flatten();
                 let quarantine = kept.map(|batch| Quarantined { batch, status, words });
-                vec![DirectFate { seqs: held.seqs, bytes: held.raw_len, fate, quarantine }]
+                vec![held.met(fate, quarantine)]
             }
             End::Parts(parts) => parts,
         };
         for part in parts {
-            self.record_direct(part, now);
+            self.record_direct(DirectFate { written_off: held.written_off, ..part }, now);
         }
     }
 
@@ -524,7 +537,7 @@ impl Transit {
     /// After a reopening: a batch whose row is gone is stored afresh, one whose row is there has it, and one that the
     /// file says had to go is gone. The file may have been repaired from an earlier state, so nothing is taken for
     /// granted.
-    fn match_rows(&mut self, find: &mut impl FnMut(u64) -> Found, now: Instant) {
+    fn match_rows(&mut self, opened: &Opened, find: &mut impl FnMut(u64) -> Found, now: Instant) {
         let keys: Vec<u64> = self.window.keys().copied().collect();
         for key in keys {
             let Some(mut held) = self.remove(key) else { continue };
@@ -533,21 +546,62 @@ impl Transit {
                     self.note_fate(held.seqs, held.tally(), fate);
                     continue;
                 }
-                found => held.row = found.row(),
+                found => {
+                    // The file counts as damaged what it knows of and does not have.
+                    let is_lost = !held.is_volatile() && held.stored_in <= opened.commit_number;
+                    held.written_off |= opened.salvaged && is_lost;
+                    held.row = found.row();
+                    held.written_off &= held.is_volatile();
+                }
             }
             held.oldest.get_or_insert(now);
             self.insert(key, held);
         }
     }
 
-    /// After a reopening: what a transaction dropped whose answer was lost is known to the file alone.
-    fn match_receipts(&mut self, find: &mut impl FnMut(u64) -> Found) {
-        let numbers: Vec<u64> = self.waiters.numbers().collect();
-        for number in numbers {
-            if let Found::Settled(fate) = find(number) {
-                self.waiters.settled(SeqRange::starting_at(number, 1), Standing::Settled(fate));
+    /// After a reopening: rows that the file has let go, by an eviction whose answer was lost, have been counted there. One
+    /// that was lost in a salvage is counted there as damaged, and was delivered all the same.
+    fn match_settled(&mut self, salvaged: bool, find: &mut impl FnMut(u64) -> Found, now: Instant) {
+        let (there, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.books.unsaved.settle)
+            .into_iter()
+            .partition(|(row, _)| find(row.first_seq).row().is_some());
+        self.books.unsaved.settle = there;
+        for (row, tally) in gone.into_iter().filter(|_| salvaged) {
+            if matches!(find(row.first_seq), Found::Settled(_)) {
+                continue;
+            }
+            for part in parts_of(row, tally) {
+                self.record_direct(DirectFate { written_off: true, ..part }, now);
             }
         }
+    }
+
+    /// After a reopening: what a transaction dropped whose answer was lost is known to the file alone. So is what a
+    /// salvage did not find: what is neither there nor here is lost.
+    fn match_receipts(&mut self, salvaged: bool, find: &mut impl FnMut(u64) -> Found) {
+        let numbers: Vec<u64> = self.waiters.numbers().collect();
+        for number in numbers {
+            let fate = match find(number) {
+                Found::Settled(fate) => fate,
+                Found::Lost if salvaged && self.standing(number).is_none() => Fate::Damaged,
+                _ => continue,
+            };
+            self.waiters.settled(SeqRange::starting_at(number, 1), Standing::Settled(fate));
+        }
+    }
+
+    /// What of the window the file counts as damaged.
+    fn written_off(&self) -> Tally {
+        let mut sum = Tally::default();
+        for held in self.window.values().filter(|held| held.written_off) {
+            sum += held.tally();
+        }
+        sum
+    }
+
+    fn written_off_of(&self, keys: &[u64]) -> Vec<u64> {
+        let held = keys.iter().filter_map(|key| self.window.get(key));
+        held.filter(|held| held.written_off).map(|held| held.seqs.first).collect()
     }
 
     /// Of the rows in the file: those that are neither in the window nor settled and about to be deleted.
@@ -577,6 +631,8 @@ fn held_from(read: &ReadBatch, batch: Batch) -> Held {
         sealing: false,
         wanted: false,
         row: Some(read.row),
+        stored_in: 0,
+        written_off: false,
         saving: false,
         leased: None,
         oldest: None,
@@ -584,6 +640,19 @@ fn held_from(read: &ReadBatch, batch: Batch) -> Held {
         panics: read.panics,
         fault: None,
         division: None,
+    }
+}
+
+/// What was to be recorded of a row that is not there any more. A body that was to go from there to quarantine is gone with
+/// it: that remains damaged.
+fn parts_of(row: SettleRow, tally: Tally) -> Vec<DirectFate> {
+    match row.fate {
+        _ if !row.parts.is_empty() => row.parts,
+        Fate::Damaged | Fate::Quarantined(_) => Vec::new(),
+        fate => {
+            let seqs = SeqRange::starting_at(row.first_seq, tally.points);
+            vec![DirectFate { seqs, bytes: tally.bytes, fate, quarantine: None, written_off: true }]
+        }
     }
 }
 

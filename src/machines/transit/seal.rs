@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::held::Content;
 use super::{Held, SealJob, Transit};
 use crate::machines::later;
-use crate::machines::plan::{DirectFate, Quarantined};
+use crate::machines::plan::Quarantined;
 use crate::machines::queue::Segment;
 use crate::values::batch::Batch;
 use crate::values::config::Compression;
@@ -71,7 +71,7 @@ impl Transit {
         self.note_fate(held.seqs, held.tally(), fate);
         let quarantine =
             batch.map(|batch| Quarantined { batch, status: None, words: Some(words.to_owned()) });
-        self.record_direct(DirectFate { seqs: held.seqs, bytes: held.raw_len, fate, quarantine }, now);
+        self.record_direct(held.met(fate, quarantine), now);
         self.tell_quarantined(held.seqs, QuarantineReason::Panicked, None, words);
         self.pass_marks();
     }
@@ -124,6 +124,8 @@ fn held_from(segment: Segment) -> Held {
         sealing: true,
         wanted: false,
         row: None,
+        stored_in: 0,
+        written_off: false,
         saving: false,
         leased: None,
         attempts: 0,

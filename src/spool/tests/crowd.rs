@@ -15,6 +15,7 @@ fn bad(number: u64) -> DirectFate {
         bytes: batch.raw_len,
         fate: MALFORMED,
         quarantine: Some(Quarantined { batch, status: Some(400), words: Some(words) }),
+        written_off: false,
     }
 }
 

@@ -126,7 +126,7 @@ impl World {
         };
         let keeps = matches!(fate, Fate::Quarantined(_));
         let quarantine = keeps.then(|| Quarantined { batch: batch_of(seqs), status: None, words: None });
-        DirectFate { seqs, bytes, fate, quarantine }
+        DirectFate { seqs, bytes, fate, quarantine, written_off: false }
     }
 
     fn meet(&mut self, met: &DirectFate) {

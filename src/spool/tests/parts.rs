@@ -19,7 +19,13 @@ fn part(first: u64, last: u64, fate: Fate) -> DirectFate {
         status: Some(400),
         words: Some(format!("bad from {first}")),
     });
-    DirectFate { seqs: SeqRange { first, last }, bytes: body.len() as u64, fate, quarantine }
+    DirectFate {
+        seqs: SeqRange { first, last },
+        bytes: body.len() as u64,
+        fate,
+        quarantine,
+        written_off: false,
+    }
 }
 
 fn split(read: &ReadBatch, parts: Vec<DirectFate>) -> CommitPlan {

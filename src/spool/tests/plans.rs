@@ -95,10 +95,16 @@ fn points_that_were_never_stored_enter_the_ledger_with_their_fate() {
         bytes: 900,
         fate: Fate::Delivered,
         quarantine: None,
+        written_off: false,
     };
     let shed = Fate::Shed(ShedReason::QueueFull);
-    let lost =
-        DirectFate { seqs: SeqRange { first: 51, last: 60 }, bytes: 100, fate: shed, quarantine: None };
+    let lost = DirectFate {
+        seqs: SeqRange { first: 51, last: 60 },
+        bytes: 100,
+        fate: shed,
+        quarantine: None,
+        written_off: false,
+    };
     let committed = life.commit(CommitPlan {
         direct: vec![direct, lost],
         refused: 3,
@@ -244,7 +250,13 @@ fn a_quarantined_batch_is_kept_with_the_servers_words_and_given_up_when_there_ar
 
     let other = batch(1_001, 10, &[b'd'; 100]);
     let kept = Quarantined { batch: other.clone(), status: None, words: None };
-    let direct = DirectFate { seqs: other.seqs, bytes: 100, fate: REFUSED, quarantine: Some(kept) };
+    let direct = DirectFate {
+        seqs: other.seqs,
+        bytes: 100,
+        fate: REFUSED,
+        quarantine: Some(kept),
+        written_off: false,
+    };
     let committed = life.commit(CommitPlan { direct: vec![direct], ..CommitPlan::default() });
     assert_eq!(committed.quarantine_evicted.iter().map(|gone| gone.seqs.first).collect::<Vec<_>>(), [1]);
     assert_eq!(committed.ledger.of(REFUSED), Tally::new(20, 200));
@@ -255,22 +267,79 @@ fn a_quarantined_batch_is_kept_with_the_servers_words_and_given_up_when_there_ar
 }
 
 #[test]
-fn a_row_with_a_flipped_bit_is_damaged_and_counted_exactly() {
-    for column in
-        ["body = x'00'", "raw_len = 77", "points = 4611686018427387904", "last_seq = 3", "dest = 'x'"]
-    {
+fn on_a_full_disk_a_row_with_a_flipped_bit_is_counted_exactly_and_given_up() {
+    for column in [
+        "body = x'00'",
+        "raw_len = 77",
+        "points = 4611686018427387904",
+        "first_seq = 3000",
+        "last_seq = 3",
+        "dest = 'x'",
+    ] {
         let bench = Bench::new();
         let (mut life, _) = bench.open();
         life.append(&[b"one", b"two", b"three"]);
         life.spool.conn.execute(&format!("UPDATE batch SET {column} WHERE id = 2"), []).unwrap();
+        // No room for a second file: what is damaged cannot be set aside.
+        life.spool.options.free_reserve_bytes = u64::MAX;
         let rows = life.all();
-        assert!(rows[1].batch.is_err(), "{column}");
-        assert!(rows[0].batch.is_ok() && rows[2].batch.is_ok());
-        let committed = life.settle(&rows[1..2], Fate::Damaged);
+        life.spool.options.free_reserve_bytes = 0;
+        let (bad, good): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.batch.is_err());
+        assert_eq!((bad.len(), good.len()), (1, 2), "{column}");
+        let committed = life.settle(&bad, Fate::Damaged);
         assert_eq!(committed.settled, [true]);
         assert_eq!(committed.ledger.of(Fate::Damaged), Tally::new(10, 3), "{column}");
         assert_eq!((committed.backlog.points, committed.backlog.bytes), (20, 8), "{column}");
     }
+}
+
+#[test]
+fn a_row_with_a_flipped_bit_has_the_file_set_aside_and_is_counted_exactly() {
+    for column in ["body = x'00'", "raw_len = 77", "first_seq = 3000", "dest = 'x'"] {
+        let bench = Bench::new();
+        let (mut life, _) = bench.open();
+        life.append(&[b"one", b"two", b"three"]);
+        life.spool.conn.execute(&format!("UPDATE batch SET {column} WHERE id = 2"), []).unwrap();
+        let error = life.spool.read_after(None, 10, u64::MAX).unwrap_err();
+        assert_eq!(error.kind(), SpoolErrorKind::Damaged, "{column}");
+        drop(life);
+        let (mut life, opened) = bench.open();
+        assert_eq!(life.bodies(), ["one", "three"]);
+        assert_eq!(opened.salvaged.unwrap().damaged_points, Some(10));
+        assert_eq!(opened.ledger.of(Fate::Damaged), Tally::new(10, 3), "{column}");
+    }
+}
+
+#[test]
+fn rows_that_the_index_does_not_lead_to_are_found_in_a_new_file() {
+    let bench = Bench::new();
+    let (mut life, _) = bench.open();
+    life.append(&[b"one", b"two", b"three"]);
+    let conn = &life.spool.conn;
+    conn.pragma_update(None, "writable_schema", true).unwrap();
+    conn.execute(
+        "UPDATE sqlite_schema SET sql = 'CREATE UNIQUE INDEX batch_order ON batch (first_seq) WHERE id < 3' \
+                  WHERE name = 'batch_order'",
+        [],
+    )
+    .unwrap();
+    conn.execute_batch("PRAGMA writable_schema = RESET; REINDEX batch_order").unwrap();
+    conn.pragma_update(None, "writable_schema", true).unwrap();
+    conn.execute(
+        "UPDATE sqlite_schema SET sql = 'CREATE UNIQUE INDEX batch_order ON batch (first_seq)' \
+                  WHERE name = 'batch_order'",
+        [],
+    )
+    .unwrap();
+    conn.execute_batch("PRAGMA writable_schema = RESET").unwrap();
+    drop(life);
+    let (mut life, _) = bench.open();
+    assert_eq!(life.bodies(), ["one", "two"]);
+    assert_eq!(life.spool.read_after(Some(11), 10, u64::MAX).unwrap_err().kind(), SpoolErrorKind::Damaged);
+    drop(life);
+    let (mut life, opened) = bench.open();
+    assert_eq!(life.bodies(), ["one", "two", "three"]);
+    assert_eq!(opened.salvaged.unwrap().damaged_points, Some(0));
 }
 
 #[test]

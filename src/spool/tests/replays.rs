@@ -94,6 +94,7 @@ fn a_part_of_a_batch_is_replayed_alone() {
         bytes: (last - first + 1) * 2,
         fate,
         quarantine: None,
+        written_off: false,
     };
     let kept = Quarantined { batch: batch(4, 1, b"d\n"), status: Some(400), words: None };
     let bad = DirectFate { quarantine: Some(kept), ..part(4, 4, REFUSED) };

@@ -24,6 +24,7 @@ fn filled(bench: &Bench) {
             bytes: batch.raw_len,
             fate: Fate::Quarantined(reason),
             quarantine: Some(Quarantined { batch, status: Some(400), words: Some("no".repeat(50)) }),
+            written_off: false,
         }
     });
     let direct = direct.collect();

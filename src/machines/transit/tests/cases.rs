@@ -195,9 +195,12 @@ fn a_row_that_a_repair_could_not_save_is_stored_afresh_and_sent_in_its_place() {
     world.transit.reopened(&opened, find, world.now);
     assert_eq!(world.transit.pending_points(), 80);
     let books = world.transit.snapshot(world.now).ledger;
-    assert_eq!(books.accepted().points, books.settled_points() + 80, "lost with its row, and accepted anew");
+    assert_eq!(books.accepted().points, books.settled_points() + 80);
+    assert_eq!(books.accepted().points, 80, "lost with its row, but not from memory");
+    assert_eq!(books.of(Fate::Damaged).points, 0);
     let plan = world.transit.plan_commit(false, None, world.now).unwrap();
     assert_eq!(plan.appends[0].seqs.first, 6);
+    assert_eq!(plan.written_off, [6], "the file counts it as damaged, and takes that back when it is stored");
     let outcome = crate::machines::plan::Committed {
         appended: vec![crate::machines::plan::RowId(1_000)],
         backlog: disk.backlog(),

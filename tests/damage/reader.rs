@@ -1,0 +1,327 @@
+//! Says which batches of a damaged spool survived, without anything of the crate's: it knows, byte by byte, what a batch
+//! looks like in the file, having written down the record as SQLite does (<https://www.sqlite.org/fileformat2.html>), and
+//! looks where it stood before the damage.
+
+use std::ops::Range;
+
+use rusqlite::Connection;
+use rusqlite::types::Value;
+
+use super::shapes::{self, Files};
+
+pub(crate) const PAGE: usize = 16_384;
+pub(crate) const LOG_HEADER: usize = 32;
+pub(crate) const FRAME_HEADER: usize = 24;
+pub(crate) const FRAME: usize = FRAME_HEADER + PAGE;
+
+/// The first byte of a page with a table's rows.
+const TABLE_LEAF: u8 = 0x0d;
+
+/// One batch of an undamaged spool, and all the places where it stands.
+pub(crate) struct Batch {
+    pub(crate) first_seq: u64,
+    /// The numbers of its lines.
+    pub(crate) lines: Vec<u64>,
+    copies: Vec<Copy>,
+}
+
+/// One way to read a batch: each part of it in any of some places.
+struct Copy {
+    parts: Vec<Vec<Place>>,
+}
+
+/// Some bytes of a file.
+#[derive(Clone, Debug)]
+struct Place {
+    file: &'static str,
+    bytes: Range<usize>,
+    /// Where the transaction ends that wrote it, if it is in the log.
+    needs: usize,
+}
+
+/// What is left of a batch.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Left {
+    /// Every byte of it.
+    Whole,
+    /// Something is missing or changed wherever it stood.
+    Broken,
+}
+
+impl Batch {
+    pub(crate) fn points(&self) -> u64 {
+        self.lines.len() as u64
+    }
+
+    pub(crate) fn left(&self, before: &Files, after: &Files) -> Left {
+        let is_whole = |copy: &Copy| {
+            copy.parts.iter().all(|places| places.iter().any(|place| place.is_untouched(before, after)))
+        };
+        if self.copies.iter().any(is_whole) { Left::Whole } else { Left::Broken }
+    }
+
+    /// Why a batch that survived could not be found, if there is a reason.
+    pub(crate) fn excuse(&self, before: &Files, after: &Files) -> Option<&'static str> {
+        let heads: Vec<&Place> = self.copies.iter().flat_map(|copy| &copy.parts[0]).collect();
+        let log = LogShape::of(before);
+        let parts = self.copies.iter().flat_map(|copy| copy.parts.iter().flatten());
+        let mut in_last =
+            parts.clone().map(|place| place.file == "-wal" && place.bytes.start >= log.last_begin);
+        if !log.is_untouched(log.last_begin..log.end, before, after) && in_last.any(|last| last) {
+            return Some("stands in the last transaction of the log, which is torn");
+        }
+        if heads.iter().all(|place| !place.page_head_is_untouched(before, after)) {
+            return Some("the head of its page, which says where its rows are, is damaged");
+        }
+        if heads.iter().any(|place| place.file == "-wal")
+            && !log.is_untouched(0..LOG_HEADER + FRAME, before, after)
+        {
+            return Some("the head of the log is damaged, and so is its first frame");
+        }
+        None
+    }
+}
+
+impl Place {
+    fn is_untouched(&self, before: &Files, after: &Files) -> bool {
+        let there = |files: &Files| files.get(self.file)?.get(self.bytes.clone()).map(<[u8]>::to_vec);
+        let length = after.get(self.file).map_or(0, Vec::len);
+        self.needs <= length && there(after).is_some_and(|bytes| Some(bytes) == there(before))
+    }
+
+    fn page_head_is_untouched(&self, before: &Files, after: &Files) -> bool {
+        let start = match self.file {
+            "-wal" => (self.bytes.start - LOG_HEADER) / FRAME * FRAME + LOG_HEADER + FRAME_HEADER,
+            _ => self.bytes.start / PAGE * PAGE,
+        };
+        let Some(page) = before[self.file].get(start..start + 8) else { return false };
+        let cells = usize::from(u16::from_be_bytes([page[3], page[4]]));
+        let head = start..start + 8 + 2 * cells;
+        let there = |files: &Files| files.get(self.file)?.get(head.clone()).map(<[u8]>::to_vec);
+        there(after).is_some() && there(after) == there(before)
+    }
+}
+
+/// Where the last transaction of an undamaged log stands.
+struct LogShape {
+    last_begin: usize,
+    end: usize,
+}
+
+impl LogShape {
+    fn of(files: &Files) -> Self {
+        let ends: Vec<usize> = commit_ends(files);
+        let end = ends.last().copied().unwrap_or(0);
+        let last_begin = ends.len().checked_sub(2).map_or(0, |index| ends[index]);
+        Self { last_begin, end }
+    }
+
+    fn is_untouched(&self, range: Range<usize>, before: &Files, after: &Files) -> bool {
+        let there = |files: &Files| files.get("-wal")?.get(range.clone()).map(<[u8]>::to_vec);
+        there(before) == there(after)
+    }
+}
+
+/// Offsets behind the last frame of each transaction of the log that is in force.
+fn commit_ends(files: &Files) -> Vec<usize> {
+    frames(files).filter(|frame| frame.is_commit).map(|frame| frame.end).collect()
+}
+
+struct Frame {
+    page: u32,
+    start: usize,
+    end: usize,
+    is_commit: bool,
+}
+
+/// The frames of an undamaged log that are in force: those that have the salts of its head.
+fn frames(files: &Files) -> impl Iterator<Item = Frame> {
+    let log = files.get("-wal").map_or(&[][..], Vec::as_slice);
+    let number = |at: usize| u32::from_be_bytes(log[at..at + 4].try_into().unwrap());
+    let count = log.len().saturating_sub(LOG_HEADER) / FRAME;
+    (0..count).filter_map(move |index| {
+        let start = LOG_HEADER + index * FRAME;
+        (log[16..24] == log[start + 8..start + 16]).then(|| Frame {
+            page: number(start),
+            start: start + FRAME_HEADER,
+            end: start + FRAME,
+            is_commit: number(start + 4) != 0,
+        })
+    })
+}
+
+/// Every batch of undamaged files, as SQLite reads them, each found again in the bytes.
+pub(crate) fn batches(files: &Files) -> Vec<Batch> {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("copy.db");
+    shapes::write(files, &database);
+    let conn = Connection::open(&database).unwrap();
+    let images = images(files);
+    let mut all = Vec::new();
+    for table in ["batch", "quarantine"] {
+        let mut statement = conn.prepare(&format!("SELECT * FROM {table}")).unwrap();
+        let columns = statement.column_count();
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let values: Vec<Value> = (0..columns).map(|index| row.get(index).unwrap()).collect();
+            let batch = found(&values, &images, files);
+            assert_eq!(
+                batch.left(files, files),
+                Left::Whole,
+                "{table}: a batch was not found in the file's bytes"
+            );
+            all.push(batch);
+        }
+    }
+    all
+}
+
+/// A page's content somewhere: its number, and where it begins.
+struct Image {
+    page: u32,
+    file: &'static str,
+    start: usize,
+    needs: usize,
+}
+
+fn images(files: &Files) -> Vec<Image> {
+    let ends = commit_ends(files);
+    let in_database = (0..files[""].len() / PAGE).map(|index| Image {
+        page: index as u32 + 1,
+        file: "",
+        start: index * PAGE,
+        needs: 0,
+    });
+    let in_log = frames(files).filter_map(|frame| {
+        let needs = *ends.iter().find(|end| **end >= frame.end)?;
+        Some(Image { page: frame.page, file: "-wal", start: frame.start, needs })
+    });
+    in_database.chain(in_log).collect()
+}
+
+fn found(values: &[Value], images: &[Image], files: &Files) -> Batch {
+    let integer = |index: usize| match values[index] {
+        Value::Integer(number) => number,
+        _ => panic!("column {index} is no number"),
+    };
+    let Some(Value::Blob(body)) = values.last() else { panic!("the last column is no body") };
+    let text = std::str::from_utf8(body).unwrap();
+    let lines = text.lines().map(|line| line.split(['=', 'i']).find_map(|part| part.parse().ok()).unwrap());
+    let record = record(values);
+    let local = local_bytes(record.len());
+    let mut cell = [varint(record.len() as u64), varint(integer(0) as u64)].concat();
+    cell.extend_from_slice(&record[..local]);
+    let mut copies = Vec::new();
+    for image in images {
+        let page = &files[image.file][image.start..image.start + PAGE];
+        let Some(at) = (page[0] == TABLE_LEAF).then(|| position(page, &cell)).flatten() else { continue };
+        let mut length = cell.len();
+        let mut parts = Vec::new();
+        if local < record.len() {
+            let next = u32::from_be_bytes(page[at + length..at + length + 4].try_into().unwrap());
+            length += 4;
+            parts = chain(next, &record[local..], images, files);
+        }
+        parts.insert(0, vec![image.place(at..at + length)]);
+        copies.push(Copy { parts });
+    }
+    Batch { first_seq: integer(1) as u64, lines: lines.collect(), copies }
+}
+
+/// Where the rest of a record stands: each page of it in any of its versions that has the right content.
+fn chain(first: u32, rest: &[u8], images: &[Image], files: &Files) -> Vec<Vec<Place>> {
+    let (mut next, mut parts) = (first, Vec::new());
+    for chunk in rest.chunks(PAGE - 4) {
+        let mut follower = 0;
+        let places = images.iter().filter(|image| image.page == next).filter_map(|image| {
+            let page = &files[image.file][image.start..image.start + PAGE];
+            (page[4..4 + chunk.len()] == *chunk).then(|| {
+                follower = u32::from_be_bytes(page[..4].try_into().unwrap());
+                image.place(0..4 + chunk.len())
+            })
+        });
+        parts.push(places.collect());
+        next = follower;
+    }
+    parts
+}
+
+impl Image {
+    fn place(&self, within: Range<usize>) -> Place {
+        Place {
+            file: self.file,
+            bytes: self.start + within.start..self.start + within.end,
+            needs: self.needs,
+        }
+    }
+}
+
+fn position(page: &[u8], wanted: &[u8]) -> Option<usize> {
+    page.windows(wanted.len()).position(|window| window == wanted)
+}
+
+/// A row as SQLite stores it: a header of types, then the contents. The first column is the row's id, and stands
+/// elsewhere.
+fn record(values: &[Value]) -> Vec<u8> {
+    let (mut types, mut contents) = (varint(0), Vec::new());
+    for value in &values[1..] {
+        match value {
+            Value::Null => types.extend(varint(0)),
+            Value::Integer(number) => {
+                let (kind, bytes) = integer_type(*number);
+                types.extend(varint(kind));
+                contents.extend_from_slice(&number.to_be_bytes()[8 - bytes..]);
+            }
+            Value::Text(text) => {
+                types.extend(varint(text.len() as u64 * 2 + 13));
+                contents.extend_from_slice(text.as_bytes());
+            }
+            Value::Blob(bytes) => {
+                types.extend(varint(bytes.len() as u64 * 2 + 12));
+                contents.extend_from_slice(bytes);
+            }
+            Value::Real(_) => panic!("no column holds a float"),
+        }
+    }
+    assert!(types.len() < 127, "the header's length is one byte");
+    let mut record = varint(types.len() as u64 + 1);
+    record.extend(types);
+    record.extend(contents);
+    record
+}
+
+/// The type of a number and its bytes.
+fn integer_type(number: i64) -> (u64, usize) {
+    let fits = |bits: u32| (-(1_i64 << (bits - 1))..1 << (bits - 1)).contains(&number);
+    match number {
+        0 => (8, 0),
+        1 => (9, 0),
+        _ if fits(8) => (1, 1),
+        _ if fits(16) => (2, 2),
+        _ if fits(24) => (3, 3),
+        _ if fits(32) => (4, 4),
+        _ if fits(48) => (5, 6),
+        _ => (6, 8),
+    }
+}
+
+fn varint(number: u64) -> Vec<u8> {
+    assert!(number < 1 << 56, "eight groups of seven bits");
+    let mut bytes = vec![(number & 0x7f) as u8];
+    let mut rest = number >> 7;
+    while rest > 0 {
+        bytes.insert(0, (rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    bytes
+}
+
+/// How much of a record stands in its leaf.
+fn local_bytes(length: usize) -> usize {
+    let (max, min) = (PAGE - 35, (PAGE - 12) * 32 / 255 - 23);
+    if length <= max {
+        return length;
+    }
+    let wanted = min + (length - min) % (PAGE - 4);
+    if wanted <= max { wanted } else { min }
+}
