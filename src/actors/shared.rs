@@ -10,6 +10,7 @@
 //! | `spool` | where the open file is | taking it out, putting it back |
 //! | `pace` | when the next datagram may leave | booking one |
 //! | `config` | the current configuration | a clone of a pointer |
+//! | `room.hearers` | who waits for room | putting one in, taking all out |
 //! | `tree`, a bell's `hearer` | addresses of supervisors and actors | a clone of an address |
 
 use std::io;
@@ -18,15 +19,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
 
 use actix::Recipient;
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{broadcast, oneshot};
 
 use super::supervisor::SupervisorHandle;
 use super::workers::{DISK, Lane};
+use crate::log;
 use crate::machines::link::LinkNews;
 use crate::machines::pace::Pace;
 use crate::machines::plan::Withheld;
 use crate::machines::stamp::Stamper;
 use crate::machines::transit::{News, Outbox, Terms, Transit, UdpTerms};
+use crate::panics::caught;
 use crate::spool::{Opened, Spool, SpoolOptions};
 use crate::values::batch::Destination;
 use crate::values::config::{Compression, Config, MissingTimestamp};
@@ -111,11 +114,34 @@ pub(crate) struct Bell {
     hearer: Mutex<Option<Recipient<Wake>>>,
 }
 
+/// Those who wait for room. Each has a sender of its own: a waker that panics keeps no other from being woken.
 #[derive(Debug, Default)]
 struct Room {
     waiting: AtomicUsize,
     blocking: Condvar,
-    async_: Notify,
+    hearers: Mutex<Vec<oneshot::Sender<()>>>,
+}
+
+impl Room {
+    fn announce(&self) {
+        self.blocking.notify_all();
+        let hearers = std::mem::take(&mut *self.hearers.lock().unwrap_or_else(PoisonError::into_inner));
+        for hearer in hearers {
+            let _ = caught(|| hearer.send(()));
+        }
+    }
+
+    /// Resolves at the next announcement.
+    fn hear(&self) -> oneshot::Receiver<()> {
+        let (hearer, announced) = oneshot::channel();
+        let mut hearers = self.hearers.lock().unwrap_or_else(PoisonError::into_inner);
+        if hearers.len() == hearers.capacity() {
+            // Those who gave up leave nothing behind.
+            hearers.retain(|hearer| !hearer.is_closed());
+        }
+        hearers.push(hearer);
+        announced
+    }
 }
 
 /// Says something at most once a minute, and how often it was not said.
@@ -231,8 +257,7 @@ impl Shared {
         let room = self.room.waiting.load(Ordering::Acquire) > 0 && transit.has_room(1);
         drop(transit);
         if room {
-            self.room.blocking.notify_all();
-            self.room.async_.notify_waiters();
+            self.room.announce();
         }
         if let Some(outbox) = outbox {
             self.dispatch(outbox);
@@ -267,15 +292,18 @@ impl Shared {
                 self.0.fetch_sub(1, Ordering::AcqRel);
             }
         }
+        if let Some(result) = self.try_for_room(&mut act) {
+            return result;
+        }
         self.room.waiting.fetch_add(1, Ordering::AcqRel);
         let _waiting = Waiting(&self.room.waiting);
         loop {
-            let mut notified = std::pin::pin!(self.room.async_.notified());
-            notified.as_mut().enable();
+            let announced = self.room.hear();
             if let Some(result) = self.try_for_room(&mut act) {
                 return result;
             }
-            notified.await;
+            // Also when the sender is gone: then it is to be tried again, too.
+            let _ = announced.await;
         }
     }
 
@@ -295,8 +323,7 @@ impl Shared {
     /// Wakes whoever waits for room, to find out that there will be none.
     pub(crate) fn wake_the_waiting(&self) {
         drop(self.lock());
-        self.room.blocking.notify_all();
-        self.room.async_.notify_waiters();
+        self.room.announce();
     }
 
     /// Wakes everyone who may have something to do after a change they cannot see coming.
@@ -374,9 +401,9 @@ impl Shared {
         self.events.subscribe()
     }
 
-    /// Tells subscribers. Nobody listening is fine.
+    /// Tells subscribers. Nobody listening is fine, and so is one whose waker panics.
     pub(crate) fn tell(&self, event: Event) {
-        let _ = self.events.send(event);
+        let _ = caught(|| self.events.send(event));
     }
 
     /// Whether the arbiter of its actors has ended, and they with it.
@@ -447,18 +474,12 @@ impl Shared {
         let database = &*self.name;
         match news {
             News::Link(wire, LinkNews::Down { kind, words }) => {
-                tracing::warn!(
-                    database,
-                    ?wire,
-                    ?kind,
-                    error = words,
-                    "the server takes no points, will retry"
-                );
+                log::warn!(database, ?wire, ?kind, error = words, "the server takes no points, will retry");
                 self.tell(Event::LinkDown { kind, words });
             }
             News::Link(wire, LinkNews::StillDown { kind, words, failures, for_ }) => {
                 let seconds = for_.as_secs();
-                tracing::warn!(
+                log::warn!(
                     database,
                     ?wire,
                     ?kind,
@@ -469,7 +490,7 @@ impl Shared {
                 );
             }
             News::Link(wire, LinkNews::Up { failures, after }) => {
-                tracing::info!(
+                log::info!(
                     database,
                     ?wire,
                     failures,
@@ -481,7 +502,7 @@ impl Shared {
             News::Quarantined { seqs, reason, status, words } => {
                 let (first, points) = (seqs.first, seqs.points());
                 if let Some(held_back) = self.set_aside.tell(Instant::now()) {
-                    tracing::error!(
+                    log::error!(
                         database,
                         first,
                         points,
@@ -498,8 +519,8 @@ impl Shared {
             News::SpoolRoom(withheld) => {
                 let health = self.spool_health(withheld);
                 match withheld {
-                    Some(_) => tracing::error!(database, state = ?health, "the spool takes no more"),
-                    None => tracing::info!(database, "the spool takes batches again"),
+                    Some(_) => log::error!(database, state = ?health, "the spool takes no more"),
+                    None => log::info!(database, "the spool takes batches again"),
                 }
                 self.tell(Event::Spool(health));
             }

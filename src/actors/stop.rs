@@ -8,7 +8,12 @@ use tokio::sync::oneshot;
 
 use super::keeping::{self, Moment};
 use super::shared::{Shared, SpoolSlot};
+use super::supervisor::SupervisorHandle;
+use crate::failpoint::failpoint;
+use crate::log;
 use crate::machines::later;
+use crate::panics::caught;
+use crate::spool::Spool;
 use crate::values::error::CallError;
 use crate::values::health::{Event, Stats};
 
@@ -17,6 +22,9 @@ const CLOSING: u32 = 4;
 
 /// And never more than this.
 const CLOSING_MAX: Duration = Duration::from_millis(500);
+
+/// As often the spool is closed where that panics: what was in work during two panics is not tried a third time.
+const CLOSINGS: u32 = 2;
 
 /// What a stop came to.
 #[derive(Clone, Debug, Serialize)]
@@ -55,11 +63,11 @@ pub(crate) async fn stop(shared: Arc<Shared>, deadline: Duration) -> Result<Stop
     // Nobody sends before the end: because the link is down for longer, or because the actors' arbiter is gone.
     let hopeless = next_attempt.is_some_and(|at| at >= end) || shared.is_orphaned();
     let drained = drain(&shared, if hopeless { Duration::ZERO } else { deadline - reserve }).await;
-    // The database first: it would start its children again.
-    let tree = shared.tree().clone();
-    for supervisor in [tree.root, tree.children].into_iter().flatten() {
-        supervisor.stop(left(end) / 2).await;
-    }
+    // The database first: it would start its children again. Those it has by then are looked up afterwards.
+    let root = shared.tree().root.clone();
+    stop_supervisor(root, end).await;
+    let children = shared.tree().children.clone();
+    stop_supervisor(children, end).await;
     let closed = close(&shared, left(end)).await;
     shared.with(|transit| transit.dismiss());
     shared.tell(Event::Stopped);
@@ -67,7 +75,7 @@ pub(crate) async fn stop(shared: Arc<Shared>, deadline: Duration) -> Result<Stop
     let unsaved = shared.with(|transit| transit.unsaved_points());
     let (database, pending) = (&*shared.name, stats.pending.points);
     if unsaved > 0 {
-        tracing::error!(
+        log::error!(
             database,
             drained,
             closed,
@@ -76,13 +84,19 @@ pub(crate) async fn stop(shared: Arc<Shared>, deadline: Duration) -> Result<Stop
             "stopped with points that are only in memory"
         );
     } else {
-        tracing::info!(database, drained, closed, pending, "stopped");
+        log::info!(database, drained, closed, pending, "stopped");
     }
     Ok(StopReport { drained, closed, unsaved, stats })
 }
 
 fn left(end: Instant) -> Duration {
     end.saturating_duration_since(Instant::now())
+}
+
+async fn stop_supervisor(supervisor: Option<SupervisorHandle>, end: Instant) {
+    if let Some(supervisor) = supervisor {
+        supervisor.stop(left(end) / 2).await;
+    }
 }
 
 /// Waits until everything has its fate.
@@ -104,15 +118,37 @@ async fn close(shared: &Arc<Shared>, time: Duration) -> bool {
 
 fn close_on_lane(shared: &Arc<Shared>, done: oneshot::Sender<bool>) {
     let closing = Arc::clone(shared);
-    shared.disk.run(move || match closing.take_spool() {
-        Some(spool) => {
-            closing.put_spool(SpoolSlot::Stopped);
-            let _ = done.send(keeping::close(&closing, *spool, Moment::now));
-        }
-        None if closing.spool_is_gone() => {
-            let _ = done.send(false);
-        }
-        // Taken out for work that waits in this lane behind us: next time behind that.
-        None => close_on_lane(&closing, done),
+    shared.disk.run(move || {
+        let mut spool = match closing.take_spool() {
+            Some(spool) => Some(spool),
+            // It failed, and nobody has opened it since.
+            None if closing.claim_reopening() => None,
+            None if closing.spool_is_gone() => {
+                let _ = done.send(false);
+                return;
+            }
+            // Taken out for work that waits in this lane behind us: next time behind that.
+            None => return close_on_lane(&closing, done),
+        };
+        let closed = (0..CLOSINGS).find_map(|_| caught(|| close_spool(&closing, spool.take())).ok());
+        closing.put_spool(SpoolSlot::Stopped);
+        let _ = done.send(closed.unwrap_or_default());
     });
+}
+
+/// Without an open spool it is opened first: what is only in memory would be lost otherwise.
+fn close_spool(shared: &Shared, spool: Option<Box<Spool>>) -> bool {
+    let spool = match (spool, &shared.spool_options) {
+        (Some(spool), _) => *spool,
+        (None, Some(options)) => match keeping::reopen(shared, options, Moment::now) {
+            Ok(spool) => spool,
+            Err(error) => {
+                log::error!(database = &*shared.name, %error, "cannot open the spool to close it");
+                return false;
+            }
+        },
+        (None, None) => return true,
+    };
+    failpoint!(of shared.name, "stop::closing");
+    keeping::close(shared, spool, Moment::now)
 }

@@ -6,9 +6,10 @@
 //! own guards.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
+
+use crate::panics::caught;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -27,7 +28,7 @@ impl Lane {
         let (jobs, queue) = mpsc::channel::<Job>();
         std::thread::Builder::new().name(name).spawn(move || {
             for job in queue {
-                let _ = catch_unwind(AssertUnwindSafe(job));
+                let _ = caught(job);
             }
         })?;
         Ok(Self(jobs))

@@ -151,7 +151,8 @@ impl DatabaseHandle {
         self.shared().push_text(text.as_ref(), &self.shared().destination, Room::Blocking)
     }
 
-    /// Pushes many points, each as by [`push`](Self::push). Never waits; a bad point does not hold up the others.
+    /// Pushes many points, each as by [`push`](Self::push). Never waits; a bad point does not hold up the others. Should
+    /// the iterator panic, the panic is its caller's, and the points that it gave before are pushed.
     pub fn push_all(&self, points: impl IntoIterator<Item = Point>) -> PushReport {
         let shared = self.shared();
         shared.push_many(points, &shared.destination, Room::ByPolicy, |point, out, stamp| {

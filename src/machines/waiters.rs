@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tokio::sync::oneshot;
 
+use crate::panics::caught;
 use crate::values::fate::Standing;
 use crate::values::seq::SeqRange;
 
@@ -28,13 +29,14 @@ impl Answers {
         self.standings.is_empty() && self.marks.is_empty()
     }
 
-    /// Sends them all. Whoever has stopped waiting is passed over.
+    /// Sends them all. Whoever has stopped waiting is passed over; one whose waker panics is answered, and keeps no other
+    /// from it.
     pub(crate) fn send(self) {
         for (waiter, standing) in self.standings {
-            let _ = waiter.send(standing);
+            let _ = caught(|| waiter.send(standing));
         }
         for waiter in self.marks {
-            let _ = waiter.send(());
+            let _ = caught(|| waiter.send(()));
         }
     }
 }

@@ -15,6 +15,7 @@ use super::salvage::SalvageReport;
 use super::schema::{self, PAGE_BYTES, Probed};
 use super::set_aside;
 use super::state::State;
+use crate::log;
 use crate::values::config::SyncMode;
 use crate::values::ledger::Backlog;
 use crate::values::ledger::Ledger;
@@ -80,7 +81,7 @@ impl Spool {
         let mut salvaged = set_aside::resume(&paths)?;
         let (conn, state) = match open_file(&paths, options, &during) {
             Err(error) if error.kind() == SpoolErrorKind::Damaged && was_ours => {
-                tracing::error!(file = %paths.name(), %error, "the spool is damaged: setting it aside");
+                log::error!(file = %paths.name(), %error, "the spool is damaged: setting it aside");
                 set_aside::mark(&paths, now)?;
                 salvaged = set_aside::resume(&paths)?;
                 open_file(&paths, options, &during)?
