@@ -321,7 +321,7 @@ impl Load {
             let mut pushed = 0;
             while !ending.get() {
                 let report = db.push_all((pushed..pushed + 100).map(point));
-                pushed += report.accepted as u64;
+                pushed += report.accepted;
                 db.delivered(report.last.unwrap()).await.unwrap();
             }
             pushed

@@ -153,11 +153,12 @@ impl Errand {
     }
 
     async fn carry(&mut self, load: &Load) -> Carried {
-        if let Some(http) = &self.ask
-            && !http.ping().await
-        {
-            let words = "the server does not answer by HTTP".to_owned();
-            return Err(TransportError { kind: TransportErrorKind::Connect, words });
+        if let Some(http) = &self.ask {
+            if !http.ping().await {
+                let words = "the server does not answer by HTTP".to_owned();
+                return Err(TransportError { kind: TransportErrorKind::Connect, words });
+            }
+            self.shared.with(|transit| transit.answers_by_http(Instant::now()));
         }
         let lines = load.lines().map_err(unreadable)?.lines;
         let Datagrams { bodies, left } = Datagrams::of(&lines, self.udp.datagram_bytes_max.get());

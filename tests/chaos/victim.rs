@@ -223,9 +223,9 @@ impl Victim {
 
     /// Everything is left alone: the database gets well by itself, and all is compared.
     pub(crate) async fn calm(&mut self, random: &mut fastrand::Rng) {
-        let pushed = self.load.pause();
         self.field.disarm();
         self.make_server_well();
+        // Points go on coming: whether a server is there is known by sending.
         let begin = Instant::now();
         let mut tick = tokio::time::interval(TICK);
         while !self.db.health().ok {
@@ -233,6 +233,7 @@ impl Victim {
             tick.tick().await;
         }
         self.sums.until_well = self.sums.until_well.max(begin.elapsed());
+        let pushed = self.load.pause();
         let stats = self.drain().await;
         self.calls.finish().await;
 

@@ -216,6 +216,14 @@ impl Transit {
         self.pass_marks();
     }
 
+    /// The server answers by HTTP, though it was given nothing. While UDP carries everything nothing else would tell that an
+    /// outage is over.
+    pub(crate) fn answers_by_http(&mut self, now: Instant) {
+        if self.link.trouble().is_some_and(|(kind, _)| kind == TroubleKind::Unreachable) {
+            self.succeed(Wire::Http, now);
+        }
+    }
+
     /// A batch could not be sent by UDP: nobody listens there.
     pub(crate) fn not_carried(&mut self, key: u64, trouble: &Trouble, random: f64, now: Instant) {
         self.give_back(key, trouble);
