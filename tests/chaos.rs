@@ -3,7 +3,8 @@
 //! go. Nothing is lost, every call is answered in its time, receipts are true, and at rest all is well by itself.
 //!
 //! Two databases suffer, one that sends by HTTP and one that sends by UDP; a third beside them has to notice nothing. A few
-//! hundred events by default, ten thousand with `RUN_SLOW_TESTS`.
+//! hundred events by default, ten thousand with `RUN_SLOW_TESTS`; the same seed
+//! again with `SEED`, and what the databases log with `LOG=influx_spool=warn`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the lints do not see that helpers of tests are tests")]
 
 mod support;
@@ -59,6 +60,10 @@ fn nothing_is_lost_and_nothing_hangs_whatever_goes_wrong() {
     let events = if std::env::var_os("RUN_SLOW_TESTS").is_some() { 10_000 } else { 400 };
     let seed = std::env::var("SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
     println!("SEED={seed}");
+    if let Ok(filter) = std::env::var("LOG") {
+        let filter = tracing_subscriber::EnvFilter::new(filter);
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
     let mut random = fastrand::Rng::with_seed(seed);
     let _scenario = FailScenario::setup();
     // What takes minutes in earnest takes parts of a second here.

@@ -109,7 +109,10 @@ pub(super) fn reopen(
     clock: impl Fn() -> Moment,
 ) -> Result<Spool, SpoolError> {
     failpoint!(of shared.name, "store::reopening");
-    let (mut spool, opened) = Spool::open(options, clock().wall)?;
+    let (mut spool, opened) = match shared.spool_lock() {
+        Some(lock) => Spool::open_again(options, lock, clock().wall)?,
+        None => Spool::open(options, clock().wall)?,
+    };
     let keys = shared.with(|transit| transit.keys_to_find());
     let found = keys.into_iter().map(|key| Ok((key, Found::new(spool.find(key)?, spool.standing(key)?))));
     let rows: BTreeMap<u64, Found> = found.collect::<Result<_, SpoolError>>()?;
@@ -123,6 +126,12 @@ pub(super) fn reopen(
 /// Stores what is only in memory, writes the ledger and closes the file; whether that went well, and everything is in it.
 /// A spool that fails is opened once more: there is no later for what is in memory.
 pub(super) fn close(shared: &Shared, spool: Spool, clock: impl Fn() -> Moment) -> bool {
+    let closed = try_to_close(shared, spool, clock);
+    shared.give_up_spool();
+    closed
+}
+
+fn try_to_close(shared: &Shared, spool: Spool, clock: impl Fn() -> Moment) -> bool {
     let stored = store_all(shared, spool, &clock).or_else(|error| {
         log::warn!(database = &*shared.name, %error, "cannot store what is left, will try once more");
         let again = match &shared.spool_options {

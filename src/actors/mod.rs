@@ -8,6 +8,7 @@ pub(crate) mod context;
 mod control;
 pub(crate) mod database;
 mod drill;
+pub(crate) mod hearers;
 mod keeping;
 mod limits;
 pub(crate) mod mailbox;

@@ -7,20 +7,21 @@
 //! | lock | guards | held for |
 //! |---|---|---|
 //! | `transit` | every point on its way, the ledger | one push; one decision |
-//! | `spool` | where the open file is | taking it out, putting it back |
+//! | `spool`, `spool_lock` | where the open file is; that it is ours | taking it out, putting it back |
 //! | `pace` | when the next datagram may leave | booking one |
 //! | `config` | the current configuration | a clone of a pointer |
-//! | `room.hearers` | who waits for room | putting one in, taking all out |
+//! | those of `Hearers` | who waits for room, for events | putting one in, taking all out |
 //! | `tree`, a bell's `hearer` | addresses of supervisors and actors | a clone of an address |
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Instant, SystemTime};
 
 use actix::Recipient;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::broadcast;
 
+use super::hearers::Hearers;
 use super::supervisor::SupervisorHandle;
 use super::workers::{DISK, Lane};
 use crate::log;
@@ -29,8 +30,7 @@ use crate::machines::pace::Pace;
 use crate::machines::plan::Withheld;
 use crate::machines::stamp::Stamper;
 use crate::machines::transit::{News, Outbox, Terms, Transit, UdpTerms};
-use crate::panics::caught;
-use crate::spool::{Opened, Spool, SpoolOptions};
+use crate::spool::{Opened, Spool, SpoolLock, SpoolOptions};
 use crate::values::batch::Destination;
 use crate::values::config::{Compression, Config, MissingTimestamp};
 use crate::values::health::{Event, Health, Pending, SpoolHealth, Stats};
@@ -68,6 +68,8 @@ pub(crate) struct Shared {
     room: Room,
     config: RwLock<Arc<Config>>,
     spool: Mutex<SpoolSlot>,
+    /// From the start to the end of the closing, also while the file is closed in between.
+    spool_lock: Mutex<Option<Arc<SpoolLock>>>,
     pub(crate) batcher: Bell,
     pub(crate) store: Bell,
     pub(crate) senders: Vec<Bell>,
@@ -83,6 +85,7 @@ pub(crate) struct Shared {
     unclean_ends: u64,
     set_aside: OncePerMinute,
     events: broadcast::Sender<Event>,
+    told: Arc<Hearers>,
 }
 
 /// Where the open file of the spool is.
@@ -114,33 +117,17 @@ pub(crate) struct Bell {
     hearer: Mutex<Option<Recipient<Wake>>>,
 }
 
-/// Those who wait for room. Each has a sender of its own: a waker that panics keeps no other from being woken.
 #[derive(Debug, Default)]
 struct Room {
     waiting: AtomicUsize,
     blocking: Condvar,
-    hearers: Mutex<Vec<oneshot::Sender<()>>>,
+    async_: Hearers,
 }
 
 impl Room {
     fn announce(&self) {
         self.blocking.notify_all();
-        let hearers = std::mem::take(&mut *self.hearers.lock().unwrap_or_else(PoisonError::into_inner));
-        for hearer in hearers {
-            let _ = caught(|| hearer.send(()));
-        }
-    }
-
-    /// Resolves at the next announcement.
-    fn hear(&self) -> oneshot::Receiver<()> {
-        let (hearer, announced) = oneshot::channel();
-        let mut hearers = self.hearers.lock().unwrap_or_else(PoisonError::into_inner);
-        if hearers.len() == hearers.capacity() {
-            // Those who gave up leave nothing behind.
-            hearers.retain(|hearer| !hearer.is_closed());
-        }
-        hearers.push(hearer);
-        announced
+        self.async_.announce();
     }
 }
 
@@ -218,6 +205,7 @@ impl Shared {
         let senders = bells(config.http.in_flight.get());
         let udp_senders = bells(config.udp.as_ref().map_or(0, |udp| udp.senders.get()));
         let pace = Mutex::new(Pace::new(datagram_rate(&config)));
+        let spool_lock = Mutex::new(opened.as_ref().map(|(spool, _)| spool.lock()));
         Ok(Self {
             name: config.name.as_str().into(),
             tag,
@@ -233,6 +221,7 @@ impl Shared {
             spool: Mutex::new(
                 opened.map_or(SpoolSlot::InMemory, |(spool, _)| SpoolSlot::Idle(Box::new(spool))),
             ),
+            spool_lock,
             batcher: Bell::default(),
             store: Bell::default(),
             senders,
@@ -246,6 +235,7 @@ impl Shared {
             unclean_ends,
             set_aside: OncePerMinute::default(),
             events: broadcast::channel(EVENTS_MAX).0,
+            told: Arc::default(),
         })
     }
 
@@ -298,7 +288,7 @@ impl Shared {
         self.room.waiting.fetch_add(1, Ordering::AcqRel);
         let _waiting = Waiting(&self.room.waiting);
         loop {
-            let announced = self.room.hear();
+            let announced = self.room.async_.hear();
             if let Some(result) = self.try_for_room(&mut act) {
                 return result;
             }
@@ -384,6 +374,16 @@ impl Shared {
         closed
     }
 
+    /// The lock of the spool, unless it was given up.
+    pub(crate) fn spool_lock(&self) -> Option<Arc<SpoolLock>> {
+        self.spool_lock.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The spool is closed for good: another may have it.
+    pub(crate) fn give_up_spool(&self) {
+        *self.spool_lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     pub(crate) fn spool_is_closed(&self) -> bool {
         matches!(*self.slot(), SpoolSlot::Closed(_))
     }
@@ -397,13 +397,15 @@ impl Shared {
         self.stamper.last().map(|units| units.saturating_mul(self.encoder.precision().nanoseconds()))
     }
 
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+    /// What is told from now on, and where to hear that there is more.
+    pub(crate) fn subscribe(&self) -> (broadcast::Receiver<Event>, Weak<Hearers>) {
+        (self.events.subscribe(), Arc::downgrade(&self.told))
     }
 
     /// Tells subscribers. Nobody listening is fine, and so is one whose waker panics.
     pub(crate) fn tell(&self, event: Event) {
-        let _ = caught(|| self.events.send(event));
+        let _ = self.events.send(event);
+        self.told.announce();
     }
 
     /// Whether the arbiter of its actors has ended, and they with it.

@@ -23,8 +23,12 @@ const CLOSING: u32 = 4;
 /// And never more than this.
 const CLOSING_MAX: Duration = Duration::from_millis(500);
 
-/// As often the spool is closed where that panics: what was in work during two panics is not tried a third time.
-const CLOSINGS: u32 = 2;
+/// Actors that are killed at once are gone within this, unless their thread is blocked.
+const STRAGGLERS: Duration = Duration::from_millis(40);
+
+/// As often closing the spool is tried where it panics. One that panics every time takes milliseconds, and whatever is in memory
+/// only has no other chance.
+const CLOSINGS: u32 = 10;
 
 /// What a stop came to.
 #[derive(Clone, Debug, Serialize)]
@@ -93,9 +97,12 @@ fn left(end: Instant) -> Duration {
     end.saturating_duration_since(Instant::now())
 }
 
+/// Half of what is left for each: where a thread is blocked its actors cannot even be killed, and what they could do when it
+/// comes back is nothing without the spool.
 async fn stop_supervisor(supervisor: Option<SupervisorHandle>, end: Instant) {
     if let Some(supervisor) = supervisor {
-        supervisor.stop(left(end) / 2).await;
+        let time = left(end) / 2;
+        let _ = tokio::time::timeout(time.max(STRAGGLERS), supervisor.stop(time)).await;
     }
 }
 
@@ -130,10 +137,19 @@ fn close_on_lane(shared: &Arc<Shared>, done: oneshot::Sender<bool>) {
             // Taken out for work that waits in this lane behind us: next time behind that.
             None => return close_on_lane(&closing, done),
         };
-        let closed = (0..CLOSINGS).find_map(|_| caught(|| close_spool(&closing, spool.take())).ok());
+        let closed = (0..CLOSINGS).find_map(|_| try_to_close(&closing, spool.take()));
         closing.put_spool(SpoolSlot::Stopped);
+        closing.give_up_spool();
         let _ = done.send(closed.unwrap_or_default());
     });
+}
+
+/// Whether it was closed well; nothing if that panicked.
+fn try_to_close(shared: &Shared, spool: Option<Box<Spool>>) -> Option<bool> {
+    let closed = caught(|| close_spool(shared, spool)).inspect_err(|panic| {
+        log::error!(database = &*shared.name, %panic, "closing the spool panicked");
+    });
+    closed.ok()
 }
 
 /// Without an open spool it is opened first: what is only in memory would be lost otherwise.

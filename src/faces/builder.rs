@@ -231,7 +231,7 @@ impl DatabaseBuilder {
         let backlog = shared.stats().pending.points;
         log::info!(database = &*shared.name, in_memory, backlog, "started");
         let address = database::start(&shared, &arbiter);
-        let handle = DatabaseHandle::new(shared, address, arbiter);
+        let handle = DatabaseHandle::new(shared, address);
         Registry::add(&handle);
         Ok(handle)
     }

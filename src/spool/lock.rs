@@ -26,7 +26,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Ownership of a spool, given up when dropped or when the process ends in whatever way.
 #[derive(Debug)]
-pub(super) struct SpoolLock {
+pub(crate) struct SpoolLock {
     database: PathBuf,
     // Closing it releases the lock.
     _file: File,

@@ -86,6 +86,7 @@ pub use salvage::SalvageReport;
 pub use state::QuarantineSize;
 pub use verify::{Checked, Verification, salvage, verify};
 
+pub(crate) use lock::SpoolLock;
 pub(crate) use {
     maintain::Maintained,
     open::{Opened, Spool},

@@ -1,5 +1,6 @@
 //! Opening and closing: what is checked, reserved and written back.
 
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use rusqlite::{Connection, TransactionBehavior};
@@ -39,7 +40,7 @@ pub(crate) struct Spool {
     pub(super) clock: StepWatch,
     /// Set when a failure left it open what is on disk; only opening again can tell.
     pub(super) broken: Option<SpoolErrorKind>,
-    _lock: SpoolLock,
+    lock: Arc<SpoolLock>,
 }
 
 /// What was found in the file, and what may be handed out.
@@ -72,11 +73,31 @@ impl Spool {
     /// [`SpoolErrorKind::Locked`], [`SpoolErrorKind::NewerSchema`] and [`SpoolErrorKind::NotASpool`] leave everything
     /// untouched; [`SpoolErrorKind::DiskFull`] and [`SpoolErrorKind::Io`] may pass.
     pub(crate) fn open(options: &SpoolOptions, now: SystemTime) -> Result<(Self, Opened), SpoolError> {
+        Self::open_with(options, None, now)
+    }
+
+    /// As [`Self::open`], by whoever has kept its lock since: in between nobody else could have it.
+    ///
+    /// # Errors
+    /// As for [`Self::open`], but that it cannot be locked.
+    pub(crate) fn open_again(
+        options: &SpoolOptions,
+        lock: Arc<SpoolLock>,
+        now: SystemTime,
+    ) -> Result<(Self, Opened), SpoolError> {
+        Self::open_with(options, Some(lock), now)
+    }
+
+    fn open_with(
+        options: &SpoolOptions,
+        lock: Option<Arc<SpoolLock>>,
+        now: SystemTime,
+    ) -> Result<(Self, Opened), SpoolError> {
         let name = options.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let during = format!("open {name}");
         let paths = Paths::resolve(&options.path).during(&during)?;
         let was_ours = set_aside::looks_like_ours(&paths).during(&during)?;
-        let lock = SpoolLock::acquire(&paths)?;
+        let lock = lock.map_or_else(|| SpoolLock::acquire(&paths).map(Arc::new), Ok)?;
 
         let mut salvaged = set_aside::resume(&paths)?;
         let (conn, state) = match open_file(&paths, options, &during) {
@@ -100,10 +121,15 @@ impl Spool {
             state,
             clock: StepWatch::new(now_ms, Instant::now()),
             broken: None,
-            _lock: lock,
+            lock,
         };
         let opened = spool.begin_life(now_ms, salvaged, &during)?;
         Ok((spool, opened))
+    }
+
+    /// What keeps others from the file, for who wants to keep them from it even while it is closed.
+    pub(crate) fn lock(&self) -> Arc<SpoolLock> {
+        Arc::clone(&self.lock)
     }
 
     /// Writes back how far the numbers went, marks the stop as clean, and empties the log into the database.

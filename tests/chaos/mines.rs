@@ -63,16 +63,17 @@ pub(crate) struct Field(Vec<Mine>);
 
 impl Field {
     pub(crate) fn lay(database: &str, counts: &Counts) -> Self {
-        let names =
-            ON_ACTORS.iter().map(|name| (*name, false)).chain(ON_LANES.iter().map(|name| (*name, true)));
-        let lay = |(name, on_lane): (&'static str, bool)| {
-            let place = format!("{database}/{name}");
+        let on_actors = ON_ACTORS.map(|name| (database.to_owned(), name, false));
+        let on_lanes = ON_LANES.map(|name| (database.to_owned(), name, true));
+        let in_file = (format!("{database}.db"), "spool::in_transaction", true);
+        let lay = |(owner, name, on_lane): (String, &'static str, bool)| {
+            let place = format!("{owner}/{name}");
             let charge = Arc::<Mutex<Option<Charge>>>::default();
             let (armed, counts) = (Arc::clone(&charge), counts.clone());
             fail::cfg_callback(place.clone(), move || go_off(&armed, name, &counts)).unwrap();
             Mine { name, place, on_lane, charge }
         };
-        Self(names.map(lay).collect())
+        Self(on_actors.into_iter().chain(on_lanes).chain([in_file]).map(lay).collect())
     }
 
     /// Arms one of them, for a panic or for a hang.

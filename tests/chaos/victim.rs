@@ -213,6 +213,9 @@ impl Victim {
         let begin = Instant::now();
         let stopped = tokio::time::timeout(LONG, self.db.stop(deadline)).await;
         let report = stopped.expect("a stop hangs").unwrap();
+        if !report.closed && !deadline.is_zero() {
+            println!("{}: stop({deadline:?}) left {} unsaved when it answered", self.name, report.unsaved);
+        }
         let over = begin.elapsed().saturating_sub(deadline);
         assert!(over < STOP_OVER_MAX, "{}: stop({deadline:?}) took {over:?} more", self.name);
         self.sums.stop_over = self.sums.stop_over.max(over);

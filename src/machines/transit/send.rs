@@ -17,6 +17,7 @@ use crate::machines::verdict::{Blame, Refusal, Trouble};
 use crate::values::batch::{Batch, Codec};
 use crate::values::fate::{Fate, QuarantineReason};
 use crate::values::seq::SeqRange;
+use crate::values::trouble::TroubleKind;
 
 /// Of memory's bound, the part that bodies on their way to quarantine may fill.
 const QUARANTINE_PART: u64 = 4;
