@@ -257,6 +257,10 @@ fn a_waker_that_panics_keeps_nobody_from_an_answer() {
                 assert!(commit.as_mut().poll(&mut tasks.next().unwrap()).is_pending());
                 receiver.come_up();
                 db.reconfigure(db.config()).await.unwrap();
+                // Something to be told of.
+                while !db.drill("batcher") {
+                    actix_rt::task::yield_now().await;
+                }
             };
             let both = async { tokio::join!(others, make_it_happen).0 };
             let (persisted_other, delivered_other, pushed_other, told) = both.await;
