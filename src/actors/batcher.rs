@@ -11,11 +11,9 @@ use actix::{Actor, Handler};
 
 use super::alarm::Alarm;
 use super::context::PriorityContext;
-use super::drill;
 use super::shared::{Shared, Wake, wall_ms};
 use super::workers::{Lanes, SEAL};
 use crate::failpoint::failpoint;
-use crate::log;
 use crate::machines::transit::SealJob;
 
 /// Lines shorter than this are sealed on the spot: handing them to another thread costs more than compressing them.
@@ -41,7 +39,7 @@ impl Batcher {
             let jobs = self.shared.with(|transit| transit.take_seal_jobs(1, Instant::now(), wall_ms()));
             let Some(job) = jobs.into_iter().next() else { break };
             let ticket = Ticket::new(Arc::clone(&self.shared), job);
-            failpoint!(of self.shared.name, "batcher::drained");
+            failpoint!("batcher::drained");
             match SEAL.next() {
                 Ok(lane) if ticket.job.raw_len() >= SMALL_BYTES => lane.run(move || ticket.seal()),
                 _ => ticket.seal(),
@@ -61,13 +59,13 @@ impl Actor for Batcher {
     type Context = PriorityContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        failpoint!(of self.shared.name, "batcher::started");
+        failpoint!("batcher::started");
         self.shared.batcher.answer();
         self.seal_what_is_due(ctx);
     }
 
     fn stopping(&mut self, _: &mut Self::Context) -> actix::Running {
-        failpoint!(of self.shared.name, "batcher::stopping");
+        failpoint!("batcher::stopping");
         actix::Running::Stop
     }
 }
@@ -76,9 +74,7 @@ impl Handler<Wake> for Batcher {
     type Result = ();
 
     fn handle(&mut self, wake: Wake, ctx: &mut Self::Context) {
-        if wake.is_drill() {
-            return drill::play("batcher", &self.shared, ctx);
-        }
+        wake.heed();
         self.shared.batcher.answer();
         self.seal_what_is_due(ctx);
     }
@@ -98,16 +94,15 @@ impl Ticket {
     }
 
     fn seal(mut self) {
-        failpoint!(of self.shared.name, "batcher::seal");
+        failpoint!("batcher::seal");
         match self.job.run() {
             Ok(batch) => {
-                failpoint!(of self.shared.name, "batcher::sealed");
                 self.done = true;
                 // The lines go back to the queue's buffers when nobody else holds them.
                 let key = self.job.release();
                 self.shared.with(|transit| transit.sealed(key, batch));
             }
-            Err(error) => log::error!(database = &*self.shared.name, %error, "cannot make a body"),
+            Err(error) => tracing::error!(database = &*self.shared.name, %error, "cannot make a body"),
         }
     }
 }

@@ -26,7 +26,7 @@ use actix::dev::channel::AddressReceiver;
 use futures_util::Stream;
 use tokio::time::Instant;
 
-use crate::panics::caught;
+use super::panics::caught;
 
 /// The bounds of a mailbox.
 ///

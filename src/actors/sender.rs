@@ -12,11 +12,8 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Handler};
 
 use super::alarm::Alarm;
 use super::context::PriorityContext;
-use super::database::sender_name;
-use super::drill;
 use super::shared::{Shared, Wake, wall_ms};
 use crate::failpoint::failpoint;
-use crate::log;
 use crate::machines::division::{Complaint, Lines};
 use crate::machines::transit::{Answered, Holder, Lease, Load};
 use crate::machines::verdict::{Answer, Asked, Refusal, Trouble, Verdict, judge};
@@ -30,6 +27,9 @@ const DATABASE_MISSING: &str = "database not found";
 
 /// A database that is still missing after it was created is not where the points go; it is not created again and again.
 const CREATED_EVERY: Duration = Duration::from_secs(60);
+
+/// When no client can be made for want of something the system may have later: descriptors, memory.
+const CLIENT_RETRY: Duration = Duration::from_secs(1);
 
 pub(crate) struct HttpSender {
     shared: Arc<Shared>,
@@ -51,7 +51,10 @@ impl HttpSender {
         if self.sending {
             return;
         }
-        let Some(way) = self.way() else { return };
+        let Some(way) = self.way() else {
+            self.alarm.set(Instant::now() + CLIENT_RETRY, ctx, Self::send_next);
+            return;
+        };
         loop {
             match self.shared.with(|transit| transit.lease(Holder::http(self.number), Instant::now())) {
                 Lease::Load(load) => self.send(load, &*way, ctx),
@@ -69,7 +72,7 @@ impl HttpSender {
     }
 
     fn send(&mut self, load: Load, way: &dyn Transport, ctx: &mut PriorityContext<Self>) {
-        failpoint!(of self.shared.name, "sender::leased");
+        failpoint!("sender::leased");
         failpoint!(&format!("sender::leased::{}", load.key));
         self.sending = true;
         let (codec, body) = load.body();
@@ -78,7 +81,7 @@ impl HttpSender {
     }
 
     fn answered(&mut self, load: &Load, answer: &Answer, ctx: &mut PriorityContext<Self>) {
-        failpoint!(of self.shared.name, "sender::answered");
+        failpoint!("sender::answered");
         self.sending = false;
         let asked = Asked { api: load.batch.destination.api, points: load.points(), wall_ms: wall_ms() };
         let answered = match judge(asked, answer) {
@@ -91,7 +94,7 @@ impl HttpSender {
         };
         let suspect =
             self.shared.with(|transit| transit.answered(load.key, answered, fastrand::f64(), Instant::now()));
-        failpoint!(of self.shared.name, "sender::acked");
+        failpoint!("sender::acked");
         if suspect {
             self.ask_whether_well(load.clone(), ctx);
         }
@@ -150,7 +153,7 @@ impl HttpSender {
             }
             Err(error) => {
                 // Checked when the configuration was taken; what fails here is the system.
-                log::error!(database = &*self.shared.name, %error, "cannot make a client");
+                tracing::error!(database = &*self.shared.name, %error, "cannot make a client");
                 None
             }
         }
@@ -172,15 +175,14 @@ impl Actor for HttpSender {
     type Context = PriorityContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        failpoint!(of self.shared.name, "sender::started");
-        failpoint!(&format!("{}/http-{}::started", self.shared.name, self.number));
+        failpoint!("sender::started");
         self.shared.senders[self.number].answer();
         self.shared.with(|transit| transit.release_all(Holder::http(self.number), false, Instant::now()));
         self.send_next(ctx);
     }
 
     fn stopping(&mut self, _: &mut Self::Context) -> actix::Running {
-        failpoint!(of self.shared.name, "sender::stopping");
+        failpoint!("sender::stopping");
         actix::Running::Stop
     }
 }
@@ -189,9 +191,7 @@ impl Handler<Wake> for HttpSender {
     type Result = ();
 
     fn handle(&mut self, wake: Wake, ctx: &mut Self::Context) {
-        if wake.is_drill() {
-            return drill::play(&sender_name(self.number), &self.shared, ctx);
-        }
+        wake.heed();
         self.shared.senders[self.number].answer();
         self.send_next(ctx);
     }

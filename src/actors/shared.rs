@@ -7,30 +7,27 @@
 //! | lock | guards | held for |
 //! |---|---|---|
 //! | `transit` | every point on its way, the ledger | one push; one decision |
-//! | `spool`, `spool_lock` | where the open file is; that it is ours | taking it out, putting it back |
+//! | `spool` | where the open file is | taking it out, putting it back |
 //! | `pace` | when the next datagram may leave | booking one |
 //! | `config` | the current configuration | a clone of a pointer |
-//! | those of `Hearers` | who waits for room, for events | putting one in, taking all out |
 //! | `tree`, a bell's `hearer` | addresses of supervisors and actors | a clone of an address |
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Instant, SystemTime};
 
 use actix::Recipient;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast, watch};
 
-use super::hearers::Hearers;
+use super::disk::DiskLane;
 use super::supervisor::SupervisorHandle;
-use super::workers::{DISK, Lane};
-use crate::log;
 use crate::machines::link::LinkNews;
 use crate::machines::pace::Pace;
 use crate::machines::plan::Withheld;
 use crate::machines::stamp::Stamper;
 use crate::machines::transit::{News, Outbox, Terms, Transit, UdpTerms};
-use crate::spool::{Opened, Spool, SpoolLock, SpoolOptions};
+use crate::spool::{Heritage, Opened, Spool, SpoolOptions};
 use crate::values::batch::Destination;
 use crate::values::config::{Compression, Config, MissingTimestamp};
 use crate::values::health::{Event, Health, Pending, SpoolHealth, Stats};
@@ -63,13 +60,14 @@ pub(crate) struct Shared {
     pub(crate) missing_timestamp: MissingTimestamp,
     pub(crate) destination: Arc<Destination>,
     pub(crate) spool_options: Option<SpoolOptions>,
-    pub(crate) disk: Lane,
+    /// What the spool knew last of itself.
+    pub(crate) heritage: Heritage,
+    /// Where its spool is worked with.
+    pub(crate) disk: DiskLane,
     transit: Mutex<Transit>,
     room: Room,
     config: RwLock<Arc<Config>>,
     spool: Mutex<SpoolSlot>,
-    /// From the start to the end of the closing, also while the file is closed in between.
-    spool_lock: Mutex<Option<Arc<SpoolLock>>>,
     pub(crate) batcher: Bell,
     pub(crate) store: Bell,
     pub(crate) senders: Vec<Bell>,
@@ -85,7 +83,8 @@ pub(crate) struct Shared {
     unclean_ends: u64,
     set_aside: OncePerMinute,
     events: broadcast::Sender<Event>,
-    told: Arc<Hearers>,
+    /// What a stop came to with the spool, once it is through with it.
+    closed: watch::Sender<Option<bool>>,
 }
 
 /// Where the open file of the spool is.
@@ -121,14 +120,7 @@ pub(crate) struct Bell {
 struct Room {
     waiting: AtomicUsize,
     blocking: Condvar,
-    async_: Hearers,
-}
-
-impl Room {
-    fn announce(&self) {
-        self.blocking.notify_all();
-        self.async_.announce();
-    }
+    async_: Notify,
 }
 
 /// Says something at most once a minute, and how often it was not said.
@@ -205,7 +197,6 @@ impl Shared {
         let senders = bells(config.http.in_flight.get());
         let udp_senders = bells(config.udp.as_ref().map_or(0, |udp| udp.senders.get()));
         let pace = Mutex::new(Pace::new(datagram_rate(&config)));
-        let spool_lock = Mutex::new(opened.as_ref().map(|(spool, _)| spool.lock()));
         Ok(Self {
             name: config.name.as_str().into(),
             tag,
@@ -214,14 +205,14 @@ impl Shared {
             missing_timestamp: config.missing_timestamp,
             destination,
             spool_options,
-            disk: DISK.next()?,
+            heritage: opened.as_ref().map(|(spool, _)| spool.heritage()).unwrap_or_default(),
+            disk: DiskLane::new()?,
             transit: Mutex::new(transit),
             room: Room::default(),
             config: RwLock::new(Arc::new(config)),
             spool: Mutex::new(
                 opened.map_or(SpoolSlot::InMemory, |(spool, _)| SpoolSlot::Idle(Box::new(spool))),
             ),
-            spool_lock,
             batcher: Bell::default(),
             store: Bell::default(),
             senders,
@@ -235,7 +226,7 @@ impl Shared {
             unclean_ends,
             set_aside: OncePerMinute::default(),
             events: broadcast::channel(EVENTS_MAX).0,
-            told: Arc::default(),
+            closed: watch::Sender::new(None),
         })
     }
 
@@ -247,7 +238,8 @@ impl Shared {
         let room = self.room.waiting.load(Ordering::Acquire) > 0 && transit.has_room(1);
         drop(transit);
         if room {
-            self.room.announce();
+            self.room.blocking.notify_all();
+            self.room.async_.notify_waiters();
         }
         if let Some(outbox) = outbox {
             self.dispatch(outbox);
@@ -282,18 +274,15 @@ impl Shared {
                 self.0.fetch_sub(1, Ordering::AcqRel);
             }
         }
-        if let Some(result) = self.try_for_room(&mut act) {
-            return result;
-        }
         self.room.waiting.fetch_add(1, Ordering::AcqRel);
         let _waiting = Waiting(&self.room.waiting);
         loop {
-            let announced = self.room.async_.hear();
+            let mut notified = std::pin::pin!(self.room.async_.notified());
+            notified.as_mut().enable();
             if let Some(result) = self.try_for_room(&mut act) {
                 return result;
             }
-            // Also when the sender is gone: then it is to be tried again, too.
-            let _ = announced.await;
+            notified.await;
         }
     }
 
@@ -313,7 +302,8 @@ impl Shared {
     /// Wakes whoever waits for room, to find out that there will be none.
     pub(crate) fn wake_the_waiting(&self) {
         drop(self.lock());
-        self.room.announce();
+        self.room.blocking.notify_all();
+        self.room.async_.notify_waiters();
     }
 
     /// Wakes everyone who may have something to do after a change they cannot see coming.
@@ -374,16 +364,6 @@ impl Shared {
         closed
     }
 
-    /// The lock of the spool, unless it was given up.
-    pub(crate) fn spool_lock(&self) -> Option<Arc<SpoolLock>> {
-        self.spool_lock.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// The spool is closed for good: another may have it.
-    pub(crate) fn give_up_spool(&self) {
-        *self.spool_lock.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
     pub(crate) fn spool_is_closed(&self) -> bool {
         matches!(*self.slot(), SpoolSlot::Closed(_))
     }
@@ -397,15 +377,24 @@ impl Shared {
         self.stamper.last().map(|units| units.saturating_mul(self.encoder.precision().nanoseconds()))
     }
 
-    /// What is told from now on, and where to hear that there is more.
-    pub(crate) fn subscribe(&self) -> (broadcast::Receiver<Event>, Weak<Hearers>) {
-        (self.events.subscribe(), Arc::downgrade(&self.told))
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
     }
 
-    /// Tells subscribers. Nobody listening is fine, and so is one whose waker panics.
+    /// Tells subscribers. Nobody listening is fine.
     pub(crate) fn tell(&self, event: Event) {
         let _ = self.events.send(event);
-        self.told.announce();
+    }
+
+    /// Says that a stop is through with the spool, and whether everything that was left is in it.
+    pub(crate) fn tell_closed(&self, all: bool) {
+        self.closed.send_replace(Some(all));
+    }
+
+    /// Waits until that is said.
+    pub(crate) async fn closed(&self) -> bool {
+        // The sender lives as long as `self`.
+        self.closed.subscribe().wait_for(Option::is_some).await.is_ok_and(|closed| *closed == Some(true))
     }
 
     /// Whether the arbiter of its actors has ended, and they with it.
@@ -476,12 +465,18 @@ impl Shared {
         let database = &*self.name;
         match news {
             News::Link(wire, LinkNews::Down { kind, words }) => {
-                log::warn!(database, ?wire, ?kind, error = words, "the server takes no points, will retry");
+                tracing::warn!(
+                    database,
+                    ?wire,
+                    ?kind,
+                    error = words,
+                    "the server takes no points, will retry"
+                );
                 self.tell(Event::LinkDown { kind, words });
             }
             News::Link(wire, LinkNews::StillDown { kind, words, failures, for_ }) => {
                 let seconds = for_.as_secs();
-                log::warn!(
+                tracing::warn!(
                     database,
                     ?wire,
                     ?kind,
@@ -492,7 +487,7 @@ impl Shared {
                 );
             }
             News::Link(wire, LinkNews::Up { failures, after }) => {
-                log::info!(
+                tracing::info!(
                     database,
                     ?wire,
                     failures,
@@ -504,7 +499,7 @@ impl Shared {
             News::Quarantined { seqs, reason, status, words } => {
                 let (first, points) = (seqs.first, seqs.points());
                 if let Some(held_back) = self.set_aside.tell(Instant::now()) {
-                    log::error!(
+                    tracing::error!(
                         database,
                         first,
                         points,
@@ -521,8 +516,8 @@ impl Shared {
             News::SpoolRoom(withheld) => {
                 let health = self.spool_health(withheld);
                 match withheld {
-                    Some(_) => log::error!(database, state = ?health, "the spool takes no more"),
-                    None => log::info!(database, "the spool takes batches again"),
+                    Some(_) => tracing::error!(database, state = ?health, "the spool takes no more"),
+                    None => tracing::info!(database, "the spool takes batches again"),
                 }
                 self.tell(Event::Spool(health));
             }
@@ -571,7 +566,7 @@ pub(crate) fn begin_of(opened: &Opened) -> crate::machines::transit::Opened {
         backlog: opened.backlog,
         ledger: opened.ledger.clone(),
         refused: opened.refused,
-        salvaged: opened.salvaged.is_some(),
+        salvaged: opened.is_fallen,
     }
 }
 

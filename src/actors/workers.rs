@@ -1,17 +1,14 @@
-//! The threads for work that blocks or computes: SQLite and compression.
+//! The threads for work that computes: compression. What waits for a disk has [threads of its own](super::disk).
 //!
-//! Started when they are first needed and shared by all databases. A lane is one thread with a queue of its own; a
-//! spool is pinned to one lane, so that its transactions run one after another, and a slow disk holds up only those
-//! that share the lane. A panic of a job ends the job, not the thread: what the job had in hand is given back by its
-//! own guards.
+//! Started when they are first needed and shared by all databases. A lane is one thread with a queue of its own. A
+//! panic of a job ends the job, not the thread: what the job had in hand is given back by its own guards.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
 
-use crate::panics::caught;
-
-type Job = Box<dyn FnOnce() + Send>;
+pub(super) type Job = Box<dyn FnOnce() + Send>;
 
 /// A queue of jobs that one thread works off in order.
 #[derive(Clone, Debug)]
@@ -28,7 +25,7 @@ impl Lane {
         let (jobs, queue) = mpsc::channel::<Job>();
         std::thread::Builder::new().name(name).spawn(move || {
             for job in queue {
-                let _ = caught(job);
+                let _ = catch_unwind(AssertUnwindSafe(job));
             }
         })?;
         Ok(Self(jobs))
@@ -42,9 +39,6 @@ pub(crate) struct Lanes {
     lanes: Mutex<Vec<Lane>>,
     turn: AtomicUsize,
 }
-
-/// For what waits for the disk.
-pub(crate) static DISK: Lanes = Lanes::new("influx-spool-disk");
 
 /// For what computes.
 pub(crate) static SEAL: Lanes = Lanes::new("influx-spool-seal");

@@ -12,7 +12,6 @@ use super::registry::Registry;
 use crate::actors::arbiters;
 use crate::actors::database::{self, Database};
 use crate::actors::shared::Shared;
-use crate::log;
 use crate::spool::{Spool, SpoolError, SpoolOptions};
 use crate::transport::HttpClient;
 use crate::values::batch::Api;
@@ -229,9 +228,9 @@ impl DatabaseBuilder {
         let arbiter = self.arbiter.map_or_else(arbiters::next, Ok)?;
         let shared = Arc::new(Shared::new(config, encoder, opened, options)?);
         let backlog = shared.stats().pending.points;
-        log::info!(database = &*shared.name, in_memory, backlog, "started");
+        tracing::info!(database = &*shared.name, in_memory, backlog, "started");
         let address = database::start(&shared, &arbiter);
-        let handle = DatabaseHandle::new(shared, address);
+        let handle = DatabaseHandle::new(shared, address, arbiter);
         Registry::add(&handle);
         Ok(handle)
     }

@@ -20,7 +20,6 @@ use super::schema::PAGE_BYTES;
 use super::split;
 use super::state::State;
 use crate::failpoint::failpoint;
-use crate::log;
 use crate::machines::plan::{
     AttemptNote, CommitPlan, Committed, DirectFate, Evicted, Quarantined, Replayed, RowId, SettleRow,
     Withheld,
@@ -49,6 +48,7 @@ impl Spool {
         if plan.number != self.state.commit_number + 1 {
             return Err(SpoolError::new(SpoolErrorKind::OutOfStep, during));
         }
+        self.see_to_files(&during)?;
         let now_ms = clock::unix_ms(now);
         let stepped = self.clock.stepped(now_ms, Instant::now());
         let room = if plan.closing { u64::MAX } else { room::disk_room(&self.paths, &self.options) };
@@ -75,14 +75,17 @@ impl Spool {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).during(during)?;
         let mut work = Work::new(&tx, &self.options, self.state.clone(), plan, now_ms);
         if stepped {
-            log::warn!("the clock was set: nothing expires from the spool until ages can be trusted again");
+            tracing::warn!(
+                "the clock was set: nothing expires from the spool until ages can be trusted again"
+            );
             work.state.expiry_after_ms = pause_end(&self.options, now_ms);
         }
         let committed = work.run(plan, bodies).during(during)?;
         let state = work.state;
         state.store(&tx, Some(&self.state)).during(during)?;
-        failpoint!(of self.paths.name(), "spool::in_transaction");
+        failpoint!("spool::in_transaction");
         tx.commit().during(during)?;
+        self.heritage.note(&state, &self.place);
         self.state = state;
         Ok(committed)
     }
@@ -204,7 +207,7 @@ impl<'a> Work<'a> {
         match split::in_order(&row.parts, held.seqs, held.tally) {
             Some(parts) => self.settle_parts(row.row, &held, &parts),
             None => {
-                log::error!(
+                tracing::error!(
                     row = row.row.0,
                     first = held.seqs.first,
                     last = held.seqs.last,

@@ -48,6 +48,10 @@ pub enum SpoolErrorKind {
     Damaged,
     /// Another program holds a lock on the file.
     Busy,
+    /// The file was deleted or replaced while it was in use. What it held was saved; the spool is opened again.
+    Displaced,
+    /// Another spool lies in the place of the one that was in use. It was not touched: it has to be moved out of the way.
+    AnotherSpool,
     /// What was asked does not follow what is stored: a commit out of turn, or a number twice.
     OutOfStep,
     /// All 2^63 numbers are used up.
@@ -78,12 +82,16 @@ impl SpoolError {
     }
 
     /// Whether the same may work later without anybody doing something: yes for a full disk, a failed read or
-    /// write, a damaged file (opening it salvages), a lock of another program.
+    /// write, a damaged file (opening it salvages), a lock of another program, a file that was deleted while in use.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.kind,
-            SpoolErrorKind::DiskFull | SpoolErrorKind::Io | SpoolErrorKind::Damaged | SpoolErrorKind::Busy
+            SpoolErrorKind::DiskFull
+                | SpoolErrorKind::Io
+                | SpoolErrorKind::Damaged
+                | SpoolErrorKind::Busy
+                | SpoolErrorKind::Displaced
         )
     }
 }
@@ -111,6 +119,8 @@ impl fmt::Display for SpoolErrorKind {
             Self::Io => f.write_str("input or output failed"),
             Self::Damaged => f.write_str("file damaged"),
             Self::Busy => f.write_str("locked by another program"),
+            Self::Displaced => f.write_str("file deleted or replaced while in use"),
+            Self::AnotherSpool => f.write_str("another spool lies in its place"),
             Self::OutOfStep => f.write_str("does not follow what is stored"),
             Self::Exhausted => f.write_str("sequence numbers exhausted"),
         }

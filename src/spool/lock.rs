@@ -1,78 +1,175 @@
-//! One owner a spool: a lock file beside the database, and a register of what this process holds.
+//! One owner a spool: a lock on a file beside the database, one on the database itself, and a register of what this
+//! process holds.
 //!
-//! The lock is not on the database itself: closing any descriptor of that file drops the POSIX locks SQLite holds on
-//! it, whoever opened the descriptor. The lock file is never removed, since a removed file can still be locked by the
-//! one while the other locks its successor.
+//! The file beside it says who the holder is, and it can be locked before there is a database. It is never removed by us,
+//! since a removed file can still be locked by the one while the other locks its successor. But others may remove it, and
+//! a database may have several names. So the database itself is locked, too, whatever it is called.
+//!
+//! # The descriptor of the database
+//!
+//! Closing any descriptor of a file drops all POSIX locks the process holds on it, those of SQLite included, whoever
+//! opened the descriptor. So ours is opened only when the register says that no spool of this process has the file,
+//! and closed after SQLite's. Its own lock is one of Linux's *open file description* locks (fcntl(2)), which belong to
+//! the descriptor: nothing but its end drops them. It lies on the last byte that a file can have, far from the 512 from
+//! 1 GiB on that SQLite locks, so the two never meet; `flock` would, where a file system makes a lock of the whole file of it,
+//! as NFS does. Other systems do without this lock.
 
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::error::{During, SpoolError, SpoolErrorKind};
 use super::paths::{self, Paths};
-use crate::log;
+use super::place::FileId;
 
-/// True paths of the databases this process has open. File locks cannot tell two databases of one process apart on
-/// every system.
-static HELD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+/// What this process has open. File locks cannot tell two databases of one process apart on every system.
+static HELD: Mutex<Held> = Mutex::new(Held { databases: BTreeSet::new(), files: BTreeSet::new() });
 
 /// Attempts before the last one, and the pause between them: thirty milliseconds are long for an instant, and short for
 /// whoever waits for the error.
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(10);
 
+struct Held {
+    /// True paths.
+    databases: BTreeSet<PathBuf>,
+    files: BTreeSet<FileId>,
+}
+
 /// Ownership of a spool, given up when dropped or when the process ends in whatever way.
 #[derive(Debug)]
-pub(crate) struct SpoolLock {
+pub(super) struct SpoolLock {
     database: PathBuf,
+    file: Option<FileLock>,
     // Closing it releases the lock.
-    _file: File,
+    _beside: File,
 }
 
 impl SpoolLock {
+    /// Takes the lock beside the database.
+    ///
     /// # Errors
     /// [`SpoolErrorKind::Locked`] with the holder's process id, or the lock file cannot be written.
     pub(super) fn acquire(paths: &Paths) -> Result<Self, SpoolError> {
         let during = || format!("lock {}", paths.name());
-        if !held().insert(paths.database.clone()) {
-            let pid = Some(std::process::id());
-            return Err(SpoolError::new(SpoolErrorKind::Locked { pid }, during()));
+        if !held().databases.insert(paths.database.clone()) {
+            return Err(locked(Some(std::process::id()), during()));
         }
-        match lock_file(paths) {
-            Ok(file) => Ok(Self { database: paths.database.clone(), _file: file }),
+        match lock_beside(paths) {
+            Ok(beside) => Ok(Self { database: paths.database.clone(), file: None, _beside: beside }),
             Err(error) => {
-                held().remove(&paths.database);
+                held().databases.remove(&paths.database);
                 Err(error)
             }
         }
+    }
+
+    /// Locks the database itself as well. To be called again when another file has been put in its place.
+    ///
+    /// # Errors
+    /// [`SpoolErrorKind::Locked`] if it has another name by which somebody has it, or it cannot be opened.
+    pub(super) fn hold_file(&mut self, paths: &Paths) -> Result<(), SpoolError> {
+        let during = || format!("lock {}", paths.name());
+        let Some(id) = FileId::of(&paths.database).during(during())? else {
+            return Err(SpoolError::io(during(), io::ErrorKind::NotFound.into()));
+        };
+        if self.file.as_ref().is_none_or(|file| file.id != id) {
+            // The one before is let go of first: nothing of SQLite's is open.
+            self.file = None;
+            self.file = Some(FileLock::acquire(paths, id, &during())?);
+        }
+        Ok(())
     }
 }
 
 impl Drop for SpoolLock {
     fn drop(&mut self) {
-        held().remove(&self.database);
+        held().databases.remove(&self.database);
     }
 }
 
-fn lock_file(paths: &Paths) -> Result<File, SpoolError> {
+/// The lock on a database, by whatever name.
+#[derive(Debug)]
+struct FileLock {
+    id: FileId,
+    // Closing it releases the lock.
+    _file: File,
+}
+
+impl FileLock {
+    fn acquire(paths: &Paths, id: FileId, during: &str) -> Result<Self, SpoolError> {
+        if !held().files.insert(id) {
+            return Err(locked(Some(std::process::id()), during));
+        }
+        Self::lock(paths, id, during).inspect_err(|_| _ = held().files.remove(&id))
+    }
+
+    fn lock(paths: &Paths, id: FileId, during: &str) -> Result<Self, SpoolError> {
+        let file = File::options().read(true).write(true).open(&paths.database).during(during)?;
+        if FileId::of_open(&file).during(during)? != id {
+            // Replaced in this very moment: the next attempt will see.
+            return Err(locked(None, during));
+        }
+        match lock_description(&file) {
+            Ok(true) => Ok(Self { id, _file: file }),
+            // Its owner has another name for it, or our lock file was removed from under its feet: no number is known.
+            Ok(false) => Err(locked(None, during)),
+            Err(error) => Err(SpoolError::io(during, error)),
+        }
+    }
+}
+
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        held().files.remove(&self.id);
+    }
+}
+
+/// Locks the last byte there can be in a file; `false` if somebody has.
+#[cfg(target_os = "linux")]
+fn lock_description(file: &File) -> io::Result<bool> {
+    use nix::fcntl::{FcntlArg, fcntl};
+    use nix::libc;
+
+    let byte = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: libc::off_t::MAX - 1,
+        l_len: 1,
+        l_pid: 0,
+    };
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&byte)) {
+        Ok(_) => Ok(true),
+        Err(nix::Error::EAGAIN | nix::Error::EACCES) => Ok(false),
+        // A file system that knows no locks: SQLite will say so.
+        Err(nix::Error::EINVAL | nix::Error::ENOLCK | nix::Error::EOPNOTSUPP | nix::Error::ENOSYS) => {
+            Ok(true)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lock_description(_: &File) -> io::Result<bool> {
+    Ok(true)
+}
+
+fn lock_beside(paths: &Paths) -> Result<File, SpoolError> {
     let during = || format!("lock {}", paths.name());
     let mut file = paths::create_private(&paths.lock()).during(during())?;
     match try_lock(&file) {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let kind = SpoolErrorKind::Locked { pid: holder(&mut file) };
-            return Err(SpoolError::new(kind, during()));
-        }
+        Err(TryLockError::WouldBlock) => return Err(locked(holder(&mut file), during())),
         Err(TryLockError::Error(error)) => return Err(SpoolError::io(during(), error)),
     }
     // The number is a courtesy to whoever finds the file locked; the lock holds without it, on a full disk too.
     let written =
         file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
     if let Err(error) = written {
-        log::debug!(%error, file = %paths.name(), "the process id was not written to the lock file");
+        tracing::debug!(%error, file = %paths.name(), "the process id was not written to the lock file");
     }
     Ok(file)
 }
@@ -96,7 +193,11 @@ pub(super) fn holder(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-fn held() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+fn locked(pid: Option<u32>, during: impl Into<String>) -> SpoolError {
+    SpoolError::new(SpoolErrorKind::Locked { pid }, during)
+}
+
+fn held() -> MutexGuard<'static, Held> {
     // A set stays a set when a thread dies beside it.
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -133,5 +234,38 @@ mod tests {
         assert_eq!(error.to_string(), "lock plant.db: in use by process 4711");
         drop(other);
         SpoolLock::acquire(&paths).unwrap();
+    }
+
+    #[test]
+    fn a_second_owner_in_the_process_is_refused_by_another_name_of_the_file() {
+        let (folder, paths) = paths();
+        paths::create_private(&paths.database).unwrap();
+        let mut lock = SpoolLock::acquire(&paths).unwrap();
+        lock.hold_file(&paths).unwrap();
+        let link = folder.path().join("link.db");
+        std::fs::hard_link(&paths.database, &link).unwrap();
+        let linked = Paths::resolve(&link).unwrap();
+        let mut other = SpoolLock::acquire(&linked).unwrap();
+        let error = other.hold_file(&linked).unwrap_err();
+        assert_eq!(error.kind(), SpoolErrorKind::Locked { pid: Some(std::process::id()) });
+        drop(lock);
+        other.hold_file(&linked).unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_lock_on_the_database_lets_sqlite_work_and_keeps_another_description_out() {
+        let (_folder, paths) = paths();
+        paths::create_private(&paths.database).unwrap();
+        let mut lock = SpoolLock::acquire(&paths).unwrap();
+        lock.hold_file(&paths).unwrap();
+        let other = File::options().read(true).write(true).open(&paths.database).unwrap();
+        assert!(!lock_description(&other).unwrap());
+        let conn = rusqlite::Connection::open(&paths.database).unwrap();
+        conn.execute_batch("PRAGMA journal_mode = WAL; BEGIN EXCLUSIVE; CREATE TABLE t (a); COMMIT").unwrap();
+        drop(conn);
+        assert!(!lock_description(&other).unwrap(), "SQLite has closed the file, and the lock holds");
+        drop(lock);
+        assert!(lock_description(&other).unwrap());
     }
 }

@@ -9,7 +9,6 @@ use super::paths;
 use super::room;
 use super::schema::{PAGE_BYTES, WAL_BYTES};
 use super::set_aside;
-use crate::log;
 
 /// Free pages kept for the next batches (16 MiB), beside half of what is in use: a queue that breathes should not
 /// move pages all day.
@@ -44,6 +43,7 @@ impl Spool {
     pub(crate) fn maintain(&mut self, now: SystemTime) -> Result<Maintained, SpoolError> {
         let during = format!("tidy {}", self.paths.name());
         self.usable(&during)?;
+        self.see_to_files(&during)?;
         self.tidy(clock::unix_ms(now)).during(during).inspect_err(|error| self.note_failure(error))
     }
 
@@ -119,7 +119,7 @@ impl Spool {
     /// Leaves word for the next open. If even that fails, the damage will be found again.
     pub(super) fn mark_damaged(&self) {
         if let Err(error) = set_aside::mark(&self.paths, SystemTime::now()) {
-            log::error!(file = %self.paths.name(), %error, "the spool is damaged, and this could not be written down");
+            tracing::error!(file = %self.paths.name(), %error, "the spool is damaged, and this could not be written down");
         }
     }
 }

@@ -39,10 +39,12 @@
 //! | sync fails | the spool refuses everything; opening again copies what the log holds into the database, which is synced anew |
 //! | the file is being created | an empty or half made file is begun afresh |
 //! | a damaged file is being replaced | a marker beside it names the work, the next open goes on with it |
+//! | the file is deleted, replaced or renamed while it is open | noticed before the next transaction, see `place` |
 //!
 //! # Files
 //!
-//! `plant.db`, `plant.db-wal`, `plant.db-shm` are SQLite's; `plant.db.lock` is locked while the spool is open and stays;
+//! `plant.db`, `plant.db-wal`, `plant.db-shm` are SQLite's; `plant.db.lock` is locked while the spool is open and stays, and
+//! so is the database itself, where no lock of SQLite's lies;
 //! `plant.db.damaged` exists while a damaged file is being replaced; `plant.db.damaged-<milliseconds>` (with its `-wal`
 //! and `-shm`) is such a file, and belongs to whoever wants to look at it.
 
@@ -53,6 +55,7 @@ mod commit;
 mod error;
 mod export;
 mod fates;
+mod heritage;
 mod inspect;
 mod lock;
 mod log;
@@ -62,6 +65,7 @@ mod options;
 mod origin;
 mod pages;
 mod paths;
+mod place;
 mod quarantine;
 mod read;
 mod replay;
@@ -86,8 +90,8 @@ pub use salvage::SalvageReport;
 pub use state::QuarantineSize;
 pub use verify::{Checked, Verification, salvage, verify};
 
-pub(crate) use lock::SpoolLock;
 pub(crate) use {
+    heritage::Heritage,
     maintain::Maintained,
     open::{Opened, Spool},
     options::SpoolOptions,

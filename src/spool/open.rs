@@ -1,22 +1,22 @@
 //! Opening and closing: what is checked, reserved and written back.
 
-use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::clock::{self, StepWatch};
 use super::error::{During, SpoolError, SpoolErrorKind};
+use super::heritage::{self, Heritage};
 use super::lock::SpoolLock;
 use super::log::Log;
 use super::options::SpoolOptions;
 use super::paths::{self, Paths};
+use super::place::Place;
 use super::room;
 use super::salvage::SalvageReport;
 use super::schema::{self, PAGE_BYTES, Probed};
 use super::set_aside;
 use super::state::State;
-use crate::log;
 use crate::values::config::SyncMode;
 use crate::values::ledger::Backlog;
 use crate::values::ledger::Ledger;
@@ -40,7 +40,9 @@ pub(crate) struct Spool {
     pub(super) clock: StepWatch,
     /// Set when a failure left it open what is on disk; only opening again can tell.
     pub(super) broken: Option<SpoolErrorKind>,
-    lock: Arc<SpoolLock>,
+    pub(super) place: Place,
+    pub(super) heritage: Heritage,
+    _lock: SpoolLock,
 }
 
 /// What was found in the file, and what may be handed out.
@@ -61,6 +63,8 @@ pub(crate) struct Opened {
     pub(crate) unclean_ends_total: u64,
     /// The file was damaged and has been replaced.
     pub(crate) salvaged: Option<SalvageReport>,
+    /// Its sums are not those seen last: it was salvaged, or has lost something since it was open.
+    pub(crate) is_fallen: bool,
 }
 
 impl Spool {
@@ -73,63 +77,66 @@ impl Spool {
     /// [`SpoolErrorKind::Locked`], [`SpoolErrorKind::NewerSchema`] and [`SpoolErrorKind::NotASpool`] leave everything
     /// untouched; [`SpoolErrorKind::DiskFull`] and [`SpoolErrorKind::Io`] may pass.
     pub(crate) fn open(options: &SpoolOptions, now: SystemTime) -> Result<(Self, Opened), SpoolError> {
-        Self::open_with(options, None, now)
+        Self::reopen(options, &Heritage::default(), now)
     }
 
-    /// As [`Self::open`], by whoever has kept its lock since: in between nobody else could have it.
+    /// As [`Self::open`], for an owner that had it open before. What the file held then and does not hold now counts as
+    /// damaged.
     ///
     /// # Errors
-    /// As for [`Self::open`], but that it cannot be locked.
-    pub(crate) fn open_again(
+    /// As there, and [`SpoolErrorKind::AnotherSpool`].
+    pub(crate) fn reopen(
         options: &SpoolOptions,
-        lock: Arc<SpoolLock>,
-        now: SystemTime,
-    ) -> Result<(Self, Opened), SpoolError> {
-        Self::open_with(options, Some(lock), now)
-    }
-
-    fn open_with(
-        options: &SpoolOptions,
-        lock: Option<Arc<SpoolLock>>,
+        heritage: &Heritage,
         now: SystemTime,
     ) -> Result<(Self, Opened), SpoolError> {
         let name = options.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let during = format!("open {name}");
         let paths = Paths::resolve(&options.path).during(&during)?;
+        heritage.check_mounted(&paths).during(&during)?;
         let was_ours = set_aside::looks_like_ours(&paths).during(&during)?;
-        let lock = lock.map_or_else(|| SpoolLock::acquire(&paths).map(Arc::new), Ok)?;
+        let mut lock = SpoolLock::acquire(&paths)?;
+        heritage.part(&paths).during(&during)?;
 
         let mut salvaged = set_aside::resume(&paths)?;
-        let (conn, state) = match open_file(&paths, options, &during) {
+        // What was salvaged need not know who it was.
+        let kin = if salvaged.is_some() { &Heritage::default() } else { heritage };
+        let mut found = match open_file(&paths, &mut lock, kin, options, &during) {
             Err(error) if error.kind() == SpoolErrorKind::Damaged && was_ours => {
-                log::error!(file = %paths.name(), %error, "the spool is damaged: setting it aside");
+                tracing::error!(file = %paths.name(), %error, "the spool is damaged: setting it aside");
                 set_aside::mark(&paths, now)?;
                 salvaged = set_aside::resume(&paths)?;
-                open_file(&paths, options, &during)?
+                open_file(&paths, &mut lock, &Heritage::default(), options, &during)?
             }
             Err(error) if error.kind() == SpoolErrorKind::Damaged => {
                 return Err(SpoolError::new(SpoolErrorKind::NotASpool, during));
             }
             other => other?,
         };
+        found.is_new |= salvaged.as_ref().is_some_and(|report| report.damaged_points.is_none());
+        let is_fallen = found.follow(heritage.last(), &during)? || salvaged.is_some();
 
         let now_ms = clock::unix_ms(now);
         let mut spool = Self {
-            conn,
+            // The log is there: opening reads through it.
+            place: Place::of(&paths).during(&during)?,
+            conn: found.conn,
             paths,
             options: options.clone(),
-            state,
+            state: found.state,
             clock: StepWatch::new(now_ms, Instant::now()),
             broken: None,
-            lock,
+            heritage: heritage.clone(),
+            _lock: lock,
         };
-        let opened = spool.begin_life(now_ms, salvaged, &during)?;
+        let mut opened = spool.begin_life(now_ms, salvaged, &during)?;
+        opened.is_fallen = is_fallen;
         Ok((spool, opened))
     }
 
-    /// What keeps others from the file, for who wants to keep them from it even while it is closed.
-    pub(crate) fn lock(&self) -> Arc<SpoolLock> {
-        Arc::clone(&self.lock)
+    /// What is to be known of it when it has to be opened [again](Self::reopen).
+    pub(crate) fn heritage(&self) -> Heritage {
+        self.heritage.clone()
     }
 
     /// Writes back how far the numbers went, marks the stop as clean, and empties the log into the database.
@@ -187,6 +194,7 @@ impl Spool {
             unclean_end,
             unclean_ends_total: self.state.unclean_ends,
             salvaged,
+            is_fallen: false,
         })
     }
 
@@ -194,8 +202,30 @@ impl Spool {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).during(during)?;
         state.store(&tx, Some(&self.state)).during(during)?;
         tx.commit().during(during)?;
+        self.heritage.note(&state, &self.place);
         self.state = state;
         Ok(())
+    }
+}
+
+/// A file that was opened, and what it says of itself.
+pub(super) struct FoundFile {
+    conn: Connection,
+    state: State,
+    /// It was just made, and says nothing.
+    is_new: bool,
+}
+
+impl FoundFile {
+    /// Sees to it that it follows the last state its owner knows. Whether something was lost since.
+    fn follow(&mut self, last: Option<State>, during: &str) -> Result<bool, SpoolError> {
+        let Some(last) = last.filter(|last| self.is_new || self.state.commit_number < last.commit_number)
+        else {
+            return Ok(false);
+        };
+        self.state = heritage::pass_on(&mut self.conn, last, &self.state).during(during)?;
+        tracing::error!(%during, "the spool holds less than it did, what is missing counts as damaged");
+        Ok(true)
     }
 }
 
@@ -207,11 +237,17 @@ pub(super) fn pause_end(options: &SpoolOptions, now_ms: i64) -> i64 {
 /// Opens the database itself and reads its state, or creates both.
 pub(super) fn open_file(
     paths: &Paths,
+    lock: &mut SpoolLock,
+    heritage: &Heritage,
     options: &SpoolOptions,
     during: &str,
-) -> Result<(Connection, State), SpoolError> {
-    if paths::len(&paths.database) == 0 {
+) -> Result<FoundFile, SpoolError> {
+    let is_empty = paths::len(&paths.database) == 0;
+    if is_empty {
         create_empty(paths).during(during)?;
+    }
+    lock.hold_file(paths)?;
+    if is_empty {
         if paths::len(&paths.wal()) > 0 {
             // SQLite would delete the log of an empty database. A new one has no log yet, so something cut this one off.
             return Err(SpoolError::new(SpoolErrorKind::Damaged, during));
@@ -230,24 +266,27 @@ pub(super) fn open_file(
         let looking = schema::connect_to_look(&paths.database).during(during)?;
         let probed = schema::probe(&looking, during)?;
         if probed == (Probed::Spool { version: schema::VERSION }) && !is_new(&looking).during(during)? {
-            // Before anything is written: what is set aside shall be what was found.
-            load_checked(&looking, during)?;
+            // Before anything is written: what is set aside shall be what was found, and what is another's left alone.
+            heritage.check_kin(&load_checked(&looking, during)?, during)?;
         }
     }
     let mut conn = schema::connect_to_write(&paths.database, options.sync).during(during)?;
     schema::migrate(&mut conn, during)?;
-    begin_if_new(&mut conn).during(during)?;
+    let is_new = begin_if_new(&mut conn).during(during)?;
     let state = load_checked(&conn, during)?;
-    Ok((conn, state))
+    Ok(FoundFile { conn, state, is_new })
 }
 
-/// Gives a file without a state its first one. Apart from the migration, so a crash may have come between the two.
-fn begin_if_new(conn: &mut Connection) -> rusqlite::Result<()> {
+/// Gives a file without a state its first one, and says whether it had none. Apart from the migration, so a crash may have
+/// come between the two.
+fn begin_if_new(conn: &mut Connection) -> rusqlite::Result<bool> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if is_new(&tx)? {
+    let is_new = is_new(&tx)?;
+    if is_new {
         State::new().store(&tx, None)?;
     }
-    tx.commit()
+    tx.commit()?;
+    Ok(is_new)
 }
 
 fn is_new(conn: &Connection) -> rusqlite::Result<bool> {

@@ -46,6 +46,11 @@ impl Paths {
         self.beside("-wal")
     }
 
+    /// What the connections of a database in write-ahead mode share.
+    pub(super) fn shared_memory(&self) -> PathBuf {
+        self.beside("-shm")
+    }
+
     /// What SQLite keeps beside a database that has no log: ours have none only while they are created.
     pub(super) fn rollback_journal(&self) -> PathBuf {
         self.beside("-journal")
@@ -81,6 +86,13 @@ pub(super) fn create_private(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+pub(super) fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Bytes of a file, 0 if it is not there.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value;
@@ -20,7 +19,6 @@ use super::room;
 use super::row::{StoredBatch, count};
 use super::schema;
 use super::state::State;
-use crate::log;
 use crate::values::batch::Batch;
 use crate::values::config::SyncMode;
 use crate::values::fate::{Fate, QuarantineReason};
@@ -51,7 +49,7 @@ pub(super) fn replace(paths: &Paths, aside: &Paths) -> Result<SalvageReport, Spo
     let during = format!("salvage {}", aside.name());
     let fresh = Paths { database: paths.beside(".salvage") };
     for part in ["", "-wal", "-shm"] {
-        remove_leftover(&fresh.beside(part)).during(&during)?;
+        paths::remove_if_there(&fresh.beside(part)).during(&during)?;
     }
     paths::create_private(&fresh.database).during(&during)?;
     let mut conn = schema::connect_to_write(&fresh.database, SyncMode::Normal).during(&during)?;
@@ -64,11 +62,11 @@ pub(super) fn replace(paths: &Paths, aside: &Paths) -> Result<SalvageReport, Spo
     checkpoint_all(&conn).during(&during)?;
     drop(conn);
     for part in ["-wal", "-shm"] {
-        remove_leftover(&fresh.beside(part)).during(&during)?;
+        paths::remove_if_there(&fresh.beside(part)).during(&during)?;
     }
     fs::rename(&fresh.database, &paths.database).during(&during)?;
     paths.sync_folder().during(&during)?;
-    log::error!(
+    tracing::error!(
         file = %paths.name(), set_aside = %aside.name(), batches = report.batches, points = report.points,
         damaged_points = report.damaged_points, "a damaged spool was replaced by what could be read of it"
     );
@@ -181,7 +179,7 @@ impl Salvage<'_> {
         let mut state = known.unwrap_or_else(State::new);
         state.backlog = room::measured_backlog(self.conn)?;
         state.quarantine = quarantine::measured_size(self.conn)?;
-        state.ledger = if is_known { self.correct(&state)? } else { self.rebuild(&state)? };
+        state.ledger = if is_known { corrected(self.conn, &state)? } else { self.rebuild(&state)? };
         let beyond: i64 = self.conn.query_row(
             "SELECT coalesce(max(last_seq), 0) + 1 FROM (SELECT last_seq FROM batch UNION ALL \
              SELECT last_seq FROM quarantine UNION ALL SELECT last_seq FROM fate)",
@@ -206,24 +204,6 @@ impl Salvage<'_> {
         })
     }
 
-    /// What the ledger says was there and is not, was damaged.
-    fn correct(&self, state: &State) -> rusqlite::Result<Ledger> {
-        let mut ledger = state.ledger.clone();
-        quarantine::settle_missing(self.conn, &mut ledger)?;
-        for reason in QuarantineReason::ALL {
-            // More than the ledger knows of, as below.
-            let fate = Fate::Quarantined(reason);
-            let kept = quarantine::measured(self.conn, fate)?;
-            ledger.settle(fate, kept.less(ledger.of(fate)));
-        }
-        let settled = Fate::ALL.into_iter().fold(Tally::default(), |sum, fate| sum_of(sum, ledger.of(fate)));
-        let there = sum_of(settled, Tally::new(state.backlog.points, state.backlog.bytes));
-        ledger.settle(Fate::Damaged, ledger.accepted().less(there));
-        // More than the ledger knows of: rows whose fate was recorded on a page that is lost. They count again.
-        ledger.accept(there.less(ledger.accepted()));
-        Ok(ledger)
-    }
-
     fn rebuild(&self, state: &State) -> rusqlite::Result<Ledger> {
         let mut ledger = Ledger::default();
         ledger.accept(Tally::new(state.backlog.points, state.backlog.bytes));
@@ -234,6 +214,24 @@ impl Salvage<'_> {
         }
         Ok(ledger)
     }
+}
+
+/// What the ledger says was there and is not, was damaged.
+pub(super) fn corrected(conn: &Connection, state: &State) -> rusqlite::Result<Ledger> {
+    let mut ledger = state.ledger.clone();
+    quarantine::settle_missing(conn, &mut ledger)?;
+    for reason in QuarantineReason::ALL {
+        // More than the ledger knows of, as below.
+        let fate = Fate::Quarantined(reason);
+        let kept = quarantine::measured(conn, fate)?;
+        ledger.settle(fate, kept.less(ledger.of(fate)));
+    }
+    let settled = Fate::ALL.into_iter().fold(Tally::default(), |sum, fate| sum_of(sum, ledger.of(fate)));
+    let there = sum_of(settled, Tally::new(state.backlog.points, state.backlog.bytes));
+    ledger.settle(Fate::Damaged, ledger.accepted().less(there));
+    // More than the ledger knows of: rows whose fate was recorded on a page that is lost. They count again.
+    ledger.accept(there.less(ledger.accepted()));
+    Ok(ledger)
 }
 
 fn copy_body(conn: &Connection, kept: &mut BTreeSet<u64>, record: &Record) -> rusqlite::Result<()> {
@@ -294,11 +292,4 @@ fn with_rowid(record: Record) -> Vec<Value> {
 fn sum_of(mut sum: Tally, other: Tally) -> Tally {
     sum += other;
     sum
-}
-
-fn remove_leftover(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

@@ -92,7 +92,10 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Verification, SpoolError> {
 /// ```
 pub fn salvage(path: impl AsRef<Path>) -> Result<Option<SalvageReport>, SpoolError> {
     let paths = existing(path.as_ref(), "salvage")?;
-    let _lock = SpoolLock::acquire(&paths)?;
+    let mut lock = SpoolLock::acquire(&paths)?;
+    if paths.database.exists() {
+        lock.hold_file(&paths)?;
+    }
     if let Some(report) = set_aside::resume(&paths)? {
         return Ok(Some(report));
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use futures_util::future::{Either, FutureExt, select};
 use influx_spool::{
-    Database, DatabaseHandle, MissingTimestamp, Precision, SpoolFull, Stats, StopReport, UdpConfig, WhenFull,
+    Database, DatabaseHandle, MissingTimestamp, Precision, SpoolFull, Stats, UdpConfig, WhenFull,
 };
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -20,11 +20,17 @@ use crate::progress::Screen;
 use crate::refusals::Refusals;
 use crate::summary::Summary;
 
-/// How long it may take to put on disk what is in memory: at most 64 MiB, on a disk that may be busy.
-const STORE_WITHIN: Duration = Duration::from_secs(10);
+/// What of the deadline is kept for putting on disk what was not sent: at most 64 MiB, in a transaction or two.
+const STORING: Duration = Duration::from_millis(500);
 
-/// How long the end may take when nothing more is to be sent: the last transaction, and closing the file.
-const STOP_WITHIN: Duration = Duration::from_secs(2);
+/// And never more than this part of it.
+const STORING_PART: u32 = 4;
+
+/// Where the deadline leaves less than this for storing, the disk has so long all the same.
+const STORE_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long what was read may wait for room after an interruption. While there is none that may take for ever.
+const FEED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs the command. `true` if every point that was read, and every one that was left from before, was delivered.
 ///
@@ -40,14 +46,7 @@ pub(crate) fn run(args: &WriteArgs, screen: &Screen) -> anyhow::Result<bool> {
     let input = Input::read(std::io::stdin()).context("read standard input")?;
     let began = Instant::now();
     screen.show(&db);
-    let writing = Writing {
-        db,
-        input,
-        interrupt,
-        screen: screen.clone(),
-        deadline: args.deadline,
-        has_spool: args.spool.is_some(),
-    };
+    let writing = Writing { db, input, interrupt, screen: screen.clone(), deadline: args.deadline };
     let ended = runtime.block_on(writing.run(feed));
     let seconds = began.elapsed().as_secs_f64();
     screen.clear();
@@ -111,7 +110,6 @@ struct Writing {
     interrupt: Interrupt,
     screen: Screen,
     deadline: Duration,
-    has_spool: bool,
 }
 
 /// What it came to.
@@ -139,31 +137,30 @@ impl Writing {
             self.screen.say("interrupted: no more is read (a second signal ends the program at once)");
             self.input.interrupt();
             // What was read already is pushed; while there is no room for it that may take for ever.
-            let _ = timeout(STORE_WITHIN, fed).await;
+            let _ = timeout(FEED_WITHIN, fed).await;
         }
-        if flushed != Some(true) && self.has_spool {
-            // The counters tell what could not be stored.
-            let _ = self.db.commit(STORE_WITHIN).await;
-        }
-        let stopped = self.db.stop(STOP_WITHIN).await;
+        let stopped = self.db.stop(Duration::ZERO).await;
+        // Nothing more is sent; what is left is on its way to the disk.
+        let store_within = flushed.map_or(STORE_WITHIN, |left| left.max(STORE_WITHIN));
+        let closed = stopped.is_ok() && self.db.closed(store_within).await.unwrap_or(false);
         // If it still waited for room, it has been told by now that there will be none.
         let fed = feeding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let (closed, stats) = match stopped {
-            Ok(StopReport { closed, stats, .. }) => (closed, stats),
-            Err(_) => (false, self.db.stats()),
-        };
-        Ended { fed, interrupted, closed, stats }
+        Ended { fed, interrupted, closed, stats: self.db.stats() }
     }
 
-    /// Waits until everything has its fate, and says whether it has; `None` if it was interrupted.
-    async fn flush(&mut self, fed: impl Future<Output = ()>) -> Option<bool> {
+    /// Waits until everything has its fate, or most of the deadline has passed. What is left of it; `None` if it was
+    /// interrupted.
+    async fn flush(&mut self, fed: impl Future<Output = ()>) -> Option<Duration> {
         let Self { db, interrupt, deadline, .. } = self;
         let flush = async {
             fed.await;
-            db.flush(*deadline).await.is_ok_and(|report| report.complete)
+            let begin = Instant::now();
+            let storing = (*deadline / STORING_PART).min(STORING);
+            let _ = db.flush(*deadline - storing).await;
+            deadline.saturating_sub(begin.elapsed())
         };
         match select(pin!(flush), pin!(interrupt.wait())).await {
-            Either::Left((complete, _)) => Some(complete),
+            Either::Left((left, _)) => Some(left),
             Either::Right(_) => None,
         }
     }

@@ -143,10 +143,10 @@ fn with_sync_normal_a_stored_point_survives_the_process_only() {
 }
 
 /// A tmpfs of 16 MiB, unmounted when dropped.
-struct SmallDisk<'a>(&'a Path);
+pub(super) struct SmallDisk<'a>(&'a Path);
 
 impl<'a> SmallDisk<'a> {
-    fn mount(folder: &'a Path) -> Option<Self> {
+    pub(super) fn mount(folder: &'a Path) -> Option<Self> {
         let mounted =
             Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(folder).output();
         mounted.is_ok_and(|output| output.status.success()).then_some(Self(folder))

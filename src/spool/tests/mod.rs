@@ -7,6 +7,7 @@ mod life;
 mod look;
 mod model;
 mod parts;
+mod place;
 mod plans;
 mod replays;
 mod rescue;

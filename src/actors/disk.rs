@@ -1,0 +1,299 @@
+//! The threads that wait for disks.
+//!
+//! Each spool has a lane of its own, whose jobs are done one after another. The threads are shared by all databases and
+//! take the lanes that have work in turn: one thread a core, up to four, and as many more as are *stuck*. Whoever is at a job
+//! for longer than [`STUCK_AFTER`] waits for a disk that hangs, and does not count any more, so that the lanes of other
+//! disks go on.
+//!
+//! While lanes wait and every thread is at work, one thread more looks whether any of them is stuck. It ends when
+//! there has been nothing to do for [`IDLE_MAX`].
+//!
+//! A panic of a job ends the job, not the thread: what the job had in hand is given back by its own guards.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::workers::{Job, Lanes};
+
+/// A job that takes longer hangs: some ten times what a transaction takes on a slow disk, and what is left of a loss
+/// window of a second when its points are stored.
+const STUCK_AFTER: Duration = Duration::from_millis(250);
+
+/// Threads at the most. When so many hang, the databases of all disks wait for one to come back.
+const THREADS_MAX: usize = 64;
+
+/// A thread beyond the usual number ends after this time without work.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+
+/// A queue of jobs that are done in order, one at a time.
+#[derive(Clone, Debug)]
+pub(crate) struct DiskLane {
+    pool: &'static Pool,
+    jobs: Arc<Mutex<Jobs>>,
+}
+
+impl DiskLane {
+    /// # Errors
+    /// No thread can be started.
+    pub(crate) fn new() -> io::Result<Self> {
+        static POOL: LazyLock<Pool> = LazyLock::new(|| Pool::new(Lanes::count()));
+        Self::on(&POOL)
+    }
+
+    fn on(pool: &'static Pool) -> io::Result<Self> {
+        pool.ensure_thread()?;
+        Ok(Self { pool, jobs: Arc::default() })
+    }
+
+    /// Queues a job.
+    pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
+        if lock(&self.jobs).add(Box::new(job)) {
+            self.pool.add(Arc::clone(&self.jobs));
+        }
+    }
+}
+
+/// The jobs of a lane.
+#[derive(Default)]
+struct Jobs {
+    waiting: VecDeque<Job>,
+    /// Whether the pool has the lane, waiting or at work.
+    is_scheduled: bool,
+}
+
+impl Jobs {
+    /// Whether the lane has to be given to the pool.
+    fn add(&mut self, job: Job) -> bool {
+        self.waiting.push_back(job);
+        !std::mem::replace(&mut self.is_scheduled, true)
+    }
+
+    /// Whether there is more to do.
+    fn go_on(&mut self) -> bool {
+        self.is_scheduled = !self.waiting.is_empty();
+        self.is_scheduled
+    }
+}
+
+impl std::fmt::Debug for Jobs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Jobs").field("waiting", &self.waiting.len()).finish_non_exhaustive()
+    }
+}
+
+/// The threads, and the lanes that wait for one.
+#[derive(Debug)]
+struct Pool {
+    /// How many may be at work without being stuck.
+    moving_max: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: VecDeque<Arc<Mutex<Jobs>>>,
+    threads: usize,
+    idle: usize,
+    /// Since when each thread has been at its job.
+    at_work: BTreeMap<usize, Instant>,
+    next_number: usize,
+}
+
+/// What a thread is to do next.
+enum Next {
+    Work(Arc<Mutex<Jobs>>),
+    /// Others are at work. At the latest then one of them is stuck.
+    Watch(Instant),
+    Rest,
+}
+
+impl State {
+    fn next(&mut self, moving_max: usize, now: Instant) -> Next {
+        let stuck_at = self.at_work.values().map(|since| *since + STUCK_AFTER).filter(|at| *at > now);
+        if stuck_at.clone().count() < moving_max {
+            return self.ready.pop_front().map_or(Next::Rest, Next::Work);
+        }
+        match stuck_at.min() {
+            Some(at) if !self.ready.is_empty() => Next::Watch(at),
+            _ => Next::Rest,
+        }
+    }
+
+    /// Whether a lane waits, and nobody looks after it.
+    fn wants_thread(&self) -> bool {
+        !self.ready.is_empty() && self.idle == 0 && self.threads < THREADS_MAX
+    }
+}
+
+impl Pool {
+    fn new(moving_max: usize) -> Self {
+        Self { moving_max, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// # Errors
+    /// There is no thread, and none can be started.
+    fn ensure_thread(&'static self) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        if state.threads == 0 { self.start_thread(&mut state) } else { Ok(()) }
+    }
+
+    /// Gives a lane that has work to a thread.
+    fn add(&'static self, lane: Arc<Mutex<Jobs>>) {
+        let mut state = lock(&self.state);
+        state.ready.push_back(lane);
+        self.see_to_lanes(&mut state);
+    }
+
+    /// Sees to it that somebody looks after the lanes that wait.
+    fn see_to_lanes(&'static self, state: &mut State) {
+        if state.wants_thread()
+            && let Err(error) = self.start_thread(state)
+        {
+            // There is one at least, and whoever is done takes the next lane.
+            tracing::warn!(%error, "cannot start a thread for the disk");
+        }
+        self.changed.notify_one();
+    }
+
+    fn start_thread(&'static self, state: &mut State) -> io::Result<()> {
+        let number = state.next_number;
+        let name = format!("influx-spool-disk-{number}");
+        std::thread::Builder::new().name(name).spawn(move || self.work(number))?;
+        state.next_number += 1;
+        state.threads += 1;
+        // It counts as idle until it has looked.
+        state.idle += 1;
+        Ok(())
+    }
+
+    fn work(&'static self, number: usize) {
+        let mut state = lock(&self.state);
+        loop {
+            match state.next(self.moving_max, Instant::now()) {
+                Next::Work(lane) => {
+                    state.idle -= 1;
+                    state.at_work.insert(number, Instant::now());
+                    self.see_to_lanes(&mut state);
+                    drop(state);
+                    let more = do_next(&lane);
+                    state = lock(&self.state);
+                    state.at_work.remove(&number);
+                    state.idle += 1;
+                    state.ready.extend(more.then_some(lane));
+                }
+                Next::Watch(until) => {
+                    let wait = until.saturating_duration_since(Instant::now());
+                    state = self.wait(state, wait).0;
+                }
+                Next::Rest => {
+                    let (woken, in_vain) = self.wait(state, IDLE_MAX);
+                    state = woken;
+                    if in_vain && state.threads > self.moving_max && state.ready.is_empty() {
+                        state.idle -= 1;
+                        state.threads -= 1;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for a change; whether none came in time.
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, time: Duration) -> (MutexGuard<'a, State>, bool) {
+        let (state, timeout) = self.changed.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner);
+        (state, timeout.timed_out())
+    }
+}
+
+/// Does the next job of a lane. Whether there is more to do.
+fn do_next(lane: &Mutex<Jobs>) -> bool {
+    let job = lock(lane).waiting.pop_front();
+    if let Some(job) = job {
+        let _ = catch_unwind(AssertUnwindSafe(job));
+    }
+    lock(lane).go_on()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that can panic runs under these locks.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(30);
+
+    /// A pool of the test's own, which lives as long as the process.
+    fn pool(moving_max: usize) -> &'static Pool {
+        Box::leak(Box::new(Pool::new(moving_max)))
+    }
+
+    #[test]
+    fn a_panic_ends_the_job_and_not_the_lane() {
+        let lane = DiskLane::on(pool(1)).unwrap();
+        let (done, seen) = mpsc::channel();
+        lane.run(|| std::panic::resume_unwind(Box::new("poison")));
+        lane.run(move || done.send(7).unwrap());
+        assert_eq!(seen.recv_timeout(LONG), Ok(7));
+    }
+
+    #[test]
+    fn a_lane_that_hangs_holds_up_itself_only() {
+        let pool = pool(1);
+        let (done, seen) = mpsc::channel();
+        let mut gates = Vec::new();
+        let mut hanging = Vec::new();
+        for number in 0..3 {
+            let lane = DiskLane::on(pool).unwrap();
+            let (gate, opened) = mpsc::channel::<()>();
+            lane.run(move || _ = opened.recv());
+            let done = done.clone();
+            lane.run(move || done.send(number).unwrap());
+            gates.push(gate);
+            hanging.push(lane);
+        }
+        let well = DiskLane::on(pool).unwrap();
+        for number in 10..13 {
+            let done = done.clone();
+            well.run(move || done.send(number).unwrap());
+        }
+        let numbers: Vec<i32> = (0..3).map(|_| seen.recv_timeout(LONG).unwrap()).collect();
+        assert_eq!(numbers, [10, 11, 12], "what hangs is passed, and keeps its own order");
+        drop(gates);
+        let mut numbers: Vec<i32> = (0..3).map(|_| seen.recv_timeout(LONG).unwrap()).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [0, 1, 2]);
+    }
+
+    #[test]
+    fn no_more_are_at_work_at_once_than_there_are_cores_for() {
+        let pool = pool(2);
+        let (done, seen) = mpsc::channel();
+        let at_once = Arc::new(Mutex::new((0, 0)));
+        for _ in 0..50 {
+            let lane = DiskLane::on(pool).unwrap();
+            let (at_once, done) = (Arc::clone(&at_once), done.clone());
+            lane.run(move || {
+                let mut now = lock(&at_once);
+                *now = (now.0 + 1, now.1.max(now.0 + 1));
+                drop(now);
+                std::thread::yield_now();
+                lock(&at_once).0 -= 1;
+                done.send(()).unwrap();
+            });
+        }
+        for _ in 0..50 {
+            seen.recv_timeout(LONG).unwrap();
+        }
+        assert!(lock(&at_once).1 <= 2, "{at_once:?}");
+        assert!(lock(&pool.state).threads <= 3, "two, and one that looks after them");
+    }
+}
