@@ -1,19 +1,32 @@
-//! A disk of 16 MiB runs full, by our own doing and by others', and has room again.
+//! Disks that run full, fail, hang, become read-only, or lose the file: the database goes on by itself when that is over.
+//!
+//! The short versions take samples; with `RUN_SLOW_TESTS` errors come at every call there is, and rates are measured for
+//! longer.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "the lints do not see that helpers of tests are tests")]
 
+#[path = "disk/descriptors.rs"]
+mod descriptors;
+#[path = "disk/errors.rs"]
+mod errors;
+#[path = "disk/hanging.rs"]
+mod hanging;
+#[path = "disk/owners.rs"]
+mod owners;
+#[path = "disk/read_only.rs"]
+mod read_only;
 mod support;
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use influx_spool::{
     Database, DatabaseBuilder, DatabaseHandle, Event, Fate, Point, ShedReason, SpoolHealth, Standing, Told,
 };
 use support::receiver::Receiver;
+use support::small_disk::SmallDisk;
 
 /// Bytes of the string in a point, of random letters: what does not compress fills a disk quickly.
 const TEXT_BYTES: usize = 1_000;
@@ -78,8 +91,7 @@ fn what_was_delivered_while_others_filled_the_disk_is_not_sent_again() {
         let db = start();
         push_numbers(&db, 0..3_000);
         db.commit(LONG).await.unwrap();
-        let mut ballast = File::create(disk.folder().join("ballast")).unwrap();
-        while ballast.write_all(&[0; 4_096]).is_ok() {}
+        let ballast = disk.fill_but(0);
 
         let mut events = db.subscribe();
         receiver.come_up();
@@ -250,34 +262,6 @@ fn check_arrived_once(receiver: &Receiver, points: u64) {
     assert_eq!((lines.len() as u64, distinct.len() as u64), (points, points));
 }
 
-/// A tmpfs of 16 MiB, unmounted when dropped.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    /// Mounts it, or prints `skipped: …`: that takes root, and leave to mount, which a container may not have.
-    fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"])
-            .arg(folder.path())
-            .output()
-            .is_ok_and(|output| output.status.success());
-        if !mounted {
-            let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
-            let must = is_root && std::env::var("CI").as_deref() == Ok("true");
-            assert!(!must, "root must be able to mount a small disk where CI=true");
-            println!("skipped: a small disk can be mounted by root only");
-        }
-        mounted.then_some(Self(folder))
-    }
-
-    fn folder(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _unmounted = Command::new("umount").arg("-l").arg(self.folder()).output();
-    }
+fn is_slow() -> bool {
+    std::env::var_os("RUN_SLOW_TESTS").is_some()
 }

@@ -40,8 +40,9 @@ const SPREAD_WINDOW: Duration = Duration::from_millis(100);
 /// hundred.
 const ATTEMPTS_A_WINDOW_MAX: usize = 15;
 
-/// Two arbiters, their system, four lanes for the disk and four for compression.
-const THREADS_MAX: u64 = 11;
+/// Two arbiters, their system, four threads for the disk and one that looks after them, four for compression, and two for a disk
+/// that does not answer at once where others use it.
+const THREADS_MAX: u64 = 14;
 
 /// A name is looked up on a thread of tokio's, which ends after ten idle seconds. More than these at once would be as
 /// many attempts at once.
