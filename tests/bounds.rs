@@ -4,7 +4,7 @@
 //! Some seconds by default. With `RUN_SLOW_TESTS` it is an hour of outage at 10,000 points a second: the same 36,000,000 points,
 //! pushed as fast as the disk takes them, in portions of five seconds' worth, each stored before the next is pushed, so that memory
 //! holds what it would at that rate. What depends on points and bytes is the same in less time; what depends on time (attempts,
-//! timers) is shown by the fleet's tests. The curve is printed, and written where `BOUNDS_CSV` says.
+//! timers) is shown by the fleet's tests. The curve is printed, and written where `BOUNDS_CSV` says; `bounds/outage_hour.csv` is one.
 #![allow(clippy::unwrap_used, reason = "the lints do not see that helpers of tests are tests")]
 
 #[path = "bounds/crowd.rs"]

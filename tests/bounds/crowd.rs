@@ -1,4 +1,4 @@
-//! A thousand databases in one process, idle and in an outage. A hundred by default.
+//! A thousand databases in one process, idle and in an outage. Fifty by default.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::sink::Sink;
 use super::status;
 
 const DATABASES: u64 = 1_000;
-const DATABASES_SHORT: u64 = 100;
+const DATABASES_SHORT: u64 = 50;
 
 /// In the outage each database gets a point in this time, as often as collectors look by default: a hundred transactions a
 /// second. So it is in the short version, with fewer databases.
