@@ -44,7 +44,9 @@ compile_error!("influx-spool survives panics by unwinding: build with `panic = \
 mod actors;
 mod faces;
 mod failpoint;
+mod log;
 mod machines;
+mod panics;
 pub mod query;
 mod spool;
 mod transport;

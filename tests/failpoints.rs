@@ -6,10 +6,10 @@ mod support;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fail::FailScenario;
 use influx_spool::{
@@ -17,6 +17,7 @@ use influx_spool::{
     Told, WhenFull,
 };
 use support::ledger::{check_arrived, check_ledger};
+use support::mine::Mine;
 use support::receiver::{Manner, Receiver};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -47,62 +48,6 @@ fn start(receiver: &Receiver, file: &Path, loss_window: Duration) -> DatabaseHan
 
 fn point(number: u64) -> Point {
     Point::new("m").field("n", number as i64)
-}
-
-/// Panics at every `every`th visit of a place, `times` times.
-struct Mine {
-    place: String,
-    state: Arc<(Mutex<Fired>, Condvar)>,
-}
-
-#[derive(Default)]
-struct Fired {
-    visits: u64,
-    fired: u64,
-    at: Vec<Instant>,
-}
-
-impl Mine {
-    fn lay(place: &str, every: u64, times: u64) -> Self {
-        let state = Arc::new((Mutex::new(Fired::default()), Condvar::new()));
-        let laid = Arc::clone(&state);
-        let step = move || {
-            let mut fired = laid.0.lock().unwrap();
-            fired.visits += 1;
-            if fired.visits % every == 0 && fired.fired < times {
-                fired.fired += 1;
-                fired.at.push(Instant::now());
-                laid.1.notify_all();
-                drop(fired);
-                std::panic::resume_unwind(Box::new("a mine"));
-            }
-        };
-        fail::cfg_callback(place, step).unwrap();
-        Self { place: place.to_owned(), state }
-    }
-
-    fn fired(&self) -> u64 {
-        self.state.0.lock().unwrap().fired
-    }
-
-    fn moments(&self) -> Vec<Instant> {
-        self.state.0.lock().unwrap().at.clone()
-    }
-
-    fn wait_for(&self, times: u64) {
-        let fired = self.state.0.lock().unwrap();
-        let (fired, timeout) =
-            self.state.1.wait_timeout_while(fired, LONG, |fired| fired.fired < times).unwrap();
-        let hits = (fired.fired, fired.visits);
-        drop(fired);
-        assert!(!timeout.timed_out(), "{}: (fired, visited) = {hits:?}", self.place);
-    }
-}
-
-impl Drop for Mine {
-    fn drop(&mut self) {
-        fail::remove(&self.place);
-    }
 }
 
 /// Pushes numbers from another thread until it is told to stop.
@@ -140,6 +85,8 @@ impl Load {
 /// Under load a place panics `TIMES` times, reached by way of a second one that panics, too, if there is one.
 fn check_place(place: &str, every: u64, by_way_of: Option<(&str, u64)>, loss_window: Duration) {
     let _scenario = FailScenario::setup();
+    // Half a minute in earnest, when deaths follow each other.
+    fail::cfg("tree::delay_max", "return(100)").unwrap();
     run(async {
         let receiver = Receiver::start();
         let dir = tempfile::tempdir().unwrap();
@@ -260,7 +207,7 @@ fn while_all_stop() {
             check_ledger(&report.stats, pushed, &receiver);
         }
         for mine in mines {
-            assert!(mine.fired() >= TIMES, "{}: {}", mine.place, mine.fired());
+            assert!(mine.fired() >= TIMES, "{}: {}", mine.place(), mine.fired());
         }
         check_arrived(&receiver, 0..pushed);
     });
@@ -317,7 +264,7 @@ fn a_batch_that_panics_at_every_try_is_set_aside_and_the_others_arrive() {
 fn a_child_that_fails_at_every_start_is_no_spin_and_the_database_heals_by_itself() {
     let _scenario = FailScenario::setup();
     // A minute in earnest.
-    fail::cfg("database::degraded_retry", "return(1000)").unwrap();
+    fail::cfg("tree::degraded_retry", "return(1000)").unwrap();
     run(async {
         let receiver = Receiver::start();
         let dir = tempfile::tempdir().unwrap();

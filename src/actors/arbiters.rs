@@ -9,6 +9,8 @@ use std::sync::{Mutex, PoisonError, mpsc};
 
 use actix::{Arbiter, ArbiterHandle, System};
 
+use crate::log;
+
 /// Two: what runs on them is short, the long work is done by the workers.
 const ARBITERS: usize = 2;
 
@@ -39,7 +41,7 @@ fn start() -> io::Result<Vec<ArbiterHandle>> {
         });
         // Runs for as long as the process does.
         if let Err(error) = system.run() {
-            tracing::error!(%error, "the arbiters of influx-spool have ended");
+            log::error!(%error, "the arbiters of influx-spool have ended");
         }
     })?;
     handles.recv().map_err(|_| io::Error::other("the arbiters did not start"))

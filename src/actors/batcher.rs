@@ -11,9 +11,11 @@ use actix::{Actor, Handler};
 
 use super::alarm::Alarm;
 use super::context::PriorityContext;
+use super::drill;
 use super::shared::{Shared, Wake, wall_ms};
 use super::workers::{Lanes, SEAL};
 use crate::failpoint::failpoint;
+use crate::log;
 use crate::machines::transit::SealJob;
 
 /// Lines shorter than this are sealed on the spot: handing them to another thread costs more than compressing them.
@@ -39,7 +41,7 @@ impl Batcher {
             let jobs = self.shared.with(|transit| transit.take_seal_jobs(1, Instant::now(), wall_ms()));
             let Some(job) = jobs.into_iter().next() else { break };
             let ticket = Ticket::new(Arc::clone(&self.shared), job);
-            failpoint!("batcher::drained");
+            failpoint!(of self.shared.name, "batcher::drained");
             match SEAL.next() {
                 Ok(lane) if ticket.job.raw_len() >= SMALL_BYTES => lane.run(move || ticket.seal()),
                 _ => ticket.seal(),
@@ -59,13 +61,13 @@ impl Actor for Batcher {
     type Context = PriorityContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        failpoint!("batcher::started");
+        failpoint!(of self.shared.name, "batcher::started");
         self.shared.batcher.answer();
         self.seal_what_is_due(ctx);
     }
 
     fn stopping(&mut self, _: &mut Self::Context) -> actix::Running {
-        failpoint!("batcher::stopping");
+        failpoint!(of self.shared.name, "batcher::stopping");
         actix::Running::Stop
     }
 }
@@ -74,7 +76,9 @@ impl Handler<Wake> for Batcher {
     type Result = ();
 
     fn handle(&mut self, wake: Wake, ctx: &mut Self::Context) {
-        wake.heed();
+        if wake.is_drill() {
+            return drill::play("batcher", &self.shared, ctx);
+        }
         self.shared.batcher.answer();
         self.seal_what_is_due(ctx);
     }
@@ -94,15 +98,16 @@ impl Ticket {
     }
 
     fn seal(mut self) {
-        failpoint!("batcher::seal");
+        failpoint!(of self.shared.name, "batcher::seal");
         match self.job.run() {
             Ok(batch) => {
+                failpoint!(of self.shared.name, "batcher::sealed");
                 self.done = true;
                 // The lines go back to the queue's buffers when nobody else holds them.
                 let key = self.job.release();
                 self.shared.with(|transit| transit.sealed(key, batch));
             }
-            Err(error) => tracing::error!(database = &*self.shared.name, %error, "cannot make a body"),
+            Err(error) => log::error!(database = &*self.shared.name, %error, "cannot make a body"),
         }
     }
 }

@@ -22,13 +22,16 @@ use actix::{Actor, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Handler};
 use super::batcher::Batcher;
 use super::child::ChildSpec;
 use super::context::PriorityContext;
+use super::drill;
+use super::limits;
 use super::sender::HttpSender;
 use super::shared::{Shared, Wake};
 use super::store::Store;
-use super::supervisor::{StopReason, Supervisor, SupervisorEvent};
+use super::supervisor::{StopReason, SupervisorEvent};
 use super::udp_sender::UdpSender;
 use crate::failpoint::failpoint;
-use crate::machines::policy::{Exit, Restart, Strategy, WhenExceeded};
+use crate::log;
+use crate::machines::policy::{Exit, Strategy, WhenExceeded};
 use crate::machines::transit::Holder;
 use crate::values::fate::{Fate, ShedReason};
 use crate::values::health::Event;
@@ -39,9 +42,6 @@ const LOSSES_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// And refusals, too.
 const REFUSED_TOLD_EVERY: Duration = Duration::from_secs(60);
-
-/// How often a degraded database is tried again.
-const DEGRADED_RETRY: Duration = Duration::from_secs(60);
 
 /// How long the children of a database that died may take to get out of the way.
 const CLEAR_AWAY: Duration = Duration::from_secs(1);
@@ -63,22 +63,13 @@ pub struct Database {
 /// Starts a database on an arbiter, under a supervisor of its own.
 pub(crate) fn start(shared: &Arc<Shared>, arbiter: &ArbiterHandle) -> Addr<Database> {
     let (told, built) = (Arc::clone(shared), Arc::clone(shared));
-    let mut root = Supervisor::builder(format!("{}/root", shared.name))
-        .when_exceeded(WhenExceeded::RetryEvery(degraded_retry()))
+    let mut root = limits::supervisor(format!("{}/root", shared.name))
+        .when_exceeded(WhenExceeded::RetryEvery(limits::degraded_retry()))
         .on_event(move |event| root_event(&told, event));
-    let spec = ChildSpec::new("database", move |_| Database::new(Arc::clone(&built)))
-        .restart(Restart::Transient)
-        .shutdown(CLEAR_AWAY);
+    let spec = child("database", move |_| Database::new(Arc::clone(&built))).shutdown(CLEAR_AWAY);
     let address = root.child(spec);
     shared.tree().root = Some(root.start_in(arbiter));
     address
-}
-
-fn degraded_retry() -> Duration {
-    failpoint!("database::degraded_retry", |millis| {
-        Duration::from_millis(millis.and_then(|millis| millis.parse().ok()).unwrap_or_default())
-    });
-    DEGRADED_RETRY
 }
 
 impl Database {
@@ -88,27 +79,26 @@ impl Database {
 
     fn start_children(&self, ctx: &mut PriorityContext<Self>) {
         let shared = &self.shared;
+        failpoint!(of shared.name, "database::starting_children");
         let told = Arc::clone(shared);
         let mut supervisor =
-            Supervisor::builder(Arc::clone(&shared.name)).on_event(move |event| child_event(&told, event));
+            limits::supervisor(Arc::clone(&shared.name)).on_event(move |event| child_event(&told, event));
         if shared.spool_options.is_some() {
             let built = Arc::clone(shared);
-            let spec = ChildSpec::new("store", move |_| Store::new(Arc::clone(&built)));
+            let spec = child("store", move |_| Store::new(Arc::clone(&built)));
             shared.store.connect(Some(supervisor.child(spec.strategy(Strategy::RestForOne)).recipient()));
         }
         let built = Arc::clone(shared);
-        let spec = ChildSpec::new("batcher", move |_| Batcher::new(Arc::clone(&built)));
+        let spec = child("batcher", move |_| Batcher::new(Arc::clone(&built)));
         shared.batcher.connect(Some(supervisor.child(spec).recipient()));
         for (number, bell) in shared.senders.iter().enumerate() {
             let built = Arc::clone(shared);
-            let spec =
-                ChildSpec::new(sender_name(number), move |_| HttpSender::new(Arc::clone(&built), number));
+            let spec = child(sender_name(number), move |_| HttpSender::new(Arc::clone(&built), number));
             bell.connect(Some(supervisor.child(spec).recipient()));
         }
         for (number, bell) in shared.udp_senders.iter().enumerate() {
             let built = Arc::clone(shared);
-            let spec =
-                ChildSpec::new(udp_sender_name(number), move |_| UdpSender::new(Arc::clone(&built), number));
+            let spec = child(udp_sender_name(number), move |_| UdpSender::new(Arc::clone(&built), number));
             bell.connect(Some(supervisor.child(spec).recipient()));
         }
         let handle = supervisor.start();
@@ -131,7 +121,7 @@ impl Database {
         self.refused += points;
         if self.refused_told.is_none_or(|told| told.elapsed() >= REFUSED_TOLD_EVERY) {
             let points = std::mem::take(&mut self.refused);
-            tracing::warn!(database = &*self.shared.name, points, %error, "points refused");
+            log::warn!(database = &*self.shared.name, points, %error, "points refused");
             self.refused_told = Some(Instant::now());
         }
     }
@@ -148,7 +138,7 @@ impl Database {
         if points == 0 {
             return;
         }
-        tracing::error!(database = &*self.shared.name, points, lost_total = lost, "points are being lost");
+        log::error!(database = &*self.shared.name, points, lost_total = lost, "points are being lost");
         self.shared.tell(Event::Losing { points });
         self.telling = true;
         ctx.run_later(LOSSES_TOLD_EVERY, |this, ctx| {
@@ -163,10 +153,11 @@ impl Actor for Database {
     type Context = PriorityContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        failpoint!("database::started");
+        failpoint!(of self.shared.name, "database::started");
         self.lost_before = lost_points(&self.shared.stats().ledger);
         self.shared.database.connect(Some(ctx.address().recipient()));
-        let left_over = self.shared.tree().children.take();
+        // It stays listed until others take its place: a stop that comes in between has to find it.
+        let left_over = self.shared.tree().children.clone();
         match left_over {
             None => self.start_children(ctx),
             Some(left_over) => {
@@ -182,10 +173,21 @@ impl Handler<Wake> for Database {
     type Result = ();
 
     fn handle(&mut self, wake: Wake, ctx: &mut Self::Context) {
-        wake.heed();
+        if wake.is_drill() {
+            return drill::play("database", &self.shared, ctx);
+        }
         self.shared.database.answer();
         self.tell_losses(ctx);
     }
+}
+
+/// A child of the tree. Whatever ends it, it is started again: what stops the tree is [`stop`](super::stop) alone.
+fn child<A, F>(name: impl Into<Arc<str>>, factory: F) -> ChildSpec<A>
+where
+    A: Actor<Context = PriorityContext<A>>,
+    F: FnMut(&mut PriorityContext<A>) -> A + Send + 'static,
+{
+    ChildSpec::new(name, factory).heartbeat(Some(limits::heartbeat()))
 }
 
 /// Points that met a fate nobody wishes for.
@@ -241,6 +243,6 @@ fn root_event(shared: &Shared, event: &SupervisorEvent) {
 
 fn count_restart(shared: &Shared, child: &Arc<str>, exit: &Exit) {
     shared.restarts.fetch_add(1, Ordering::Relaxed);
-    tracing::warn!(database = &*shared.name, actor = &**child, ?exit, "restarted");
+    log::warn!(database = &*shared.name, actor = &**child, ?exit, "restarted");
     shared.tell(Event::Restarted { actor: Arc::clone(child), exit: format!("{exit:?}") });
 }

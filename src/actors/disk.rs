@@ -12,11 +12,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::workers::{Job, Lanes};
+use crate::log;
+use crate::panics::caught;
 
 /// A job that takes longer hangs: some ten times what a transaction takes on a slow disk, and what is left of a loss
 /// window of a second when its points are stored.
@@ -154,7 +155,7 @@ impl Pool {
             && let Err(error) = self.start_thread(state)
         {
             // There is one at least, and whoever is done takes the next lane.
-            tracing::warn!(%error, "cannot start a thread for the disk");
+            log::warn!(%error, "cannot start a thread for the disk");
         }
         self.changed.notify_one();
     }
@@ -213,7 +214,7 @@ impl Pool {
 fn do_next(lane: &Mutex<Jobs>) -> bool {
     let job = lock(lane).waiting.pop_front();
     if let Some(job) = job {
-        let _ = catch_unwind(AssertUnwindSafe(job));
+        let _ = caught(job);
     }
     lock(lane).go_on()
 }

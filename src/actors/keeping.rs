@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::shared::{Shared, begin_of};
 use crate::failpoint::failpoint;
+use crate::log;
 use crate::machines::plan::CommitPlan;
 use crate::machines::transit::Found;
 use crate::spool::{Maintained, Spool, SpoolError, SpoolErrorKind, SpoolOptions};
@@ -61,12 +62,14 @@ pub(super) fn work(
         Some(plan) => !commit(shared, spool, plan, &clock)?,
         None => false,
     };
+    failpoint!(of shared.name, "store::before_read");
     // What is to be read first may be another row since the transaction.
     if let Some(read) = shared.with(|transit| transit.wants_read()) {
         let after = (read.after > 0).then_some(read.after);
         let rows = spool.read_after(after, read.rows_max, READ_BYTES_MAX)?;
         shared.with(|transit| transit.read_back(read, rows, clock().steady));
     }
+    failpoint!(of shared.name, "store::before_tidying");
     let left = match spool.maintain(now) {
         // What could not be copied or given back stays where it is: nothing is lost by it.
         Err(error) if error.kind() == SpoolErrorKind::DiskFull => Maintained::default(),
@@ -83,7 +86,7 @@ fn commit(
     plan: &CommitPlan,
     clock: &impl Fn() -> Moment,
 ) -> Result<bool, SpoolError> {
-    failpoint!("store::before_commit");
+    failpoint!(of shared.name, "store::before_commit");
     let outcome = match spool.commit(plan, clock().wall) {
         Err(error) if error.kind() == SpoolErrorKind::DiskFull => {
             shared.with(|transit| transit.commit_found_no_room(clock().steady));
@@ -91,7 +94,7 @@ fn commit(
         }
         other => other?,
     };
-    failpoint!("store::after_commit");
+    failpoint!(of shared.name, "store::after_commit");
     shared.with(|transit| transit.committed(&outcome, clock().steady));
     Ok(!outcome.evicted.is_empty())
 }
@@ -105,10 +108,12 @@ pub(super) fn reopen(
     options: &SpoolOptions,
     clock: impl Fn() -> Moment,
 ) -> Result<Spool, SpoolError> {
+    failpoint!(of shared.name, "store::reopening");
     let (mut spool, opened) = Spool::reopen(options, &shared.heritage, clock().wall)?;
     let keys = shared.with(|transit| transit.keys_to_find());
     let found = keys.into_iter().map(|key| Ok((key, Found::new(spool.find(key)?, spool.standing(key)?))));
     let rows: BTreeMap<u64, Found> = found.collect::<Result<_, SpoolError>>()?;
+    failpoint!(of shared.name, "store::reopened");
     let begin = begin_of(&opened);
     let find = |key| rows.get(&key).copied().unwrap_or(Found::Nothing);
     shared.with(|transit| transit.reopened(&begin, find, clock().steady));
@@ -119,7 +124,7 @@ pub(super) fn reopen(
 /// A spool that fails is opened once more: there is no later for what is in memory.
 pub(super) fn close(shared: &Shared, spool: Spool, clock: impl Fn() -> Moment) -> bool {
     let stored = store_all(shared, spool, &clock).or_else(|error| {
-        tracing::warn!(database = &*shared.name, %error, "cannot store what is left, will try once more");
+        log::warn!(database = &*shared.name, %error, "cannot store what is left, will try once more");
         let again = match &shared.spool_options {
             Some(options) => reopen(shared, options, &clock)?,
             None => return Err(error),
@@ -128,13 +133,14 @@ pub(super) fn close(shared: &Shared, spool: Spool, clock: impl Fn() -> Moment) -
     });
     let stored = stored.inspect_err(|error| {
         shared.with(|transit| transit.commit_failed(clock().steady));
-        tracing::error!(database = &*shared.name, %error, "cannot store what is left");
+        log::error!(database = &*shared.name, %error, "cannot store what is left");
     });
     // Points that die with this process are no clean end, and the file should not say it was.
     let Ok(Some(spool)) = stored else { return false };
+    failpoint!(of shared.name, "stop::stored");
     let seq_next = shared.with(|transit| transit.next_seq());
     let closed = spool.close(seq_next, shared.stamp_last_nanos()).inspect_err(|error| {
-        tracing::error!(database = &*shared.name, %error, "cannot close the spool cleanly");
+        log::error!(database = &*shared.name, %error, "cannot close the spool cleanly");
     });
     closed.is_ok()
 }

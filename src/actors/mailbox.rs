@@ -26,7 +26,7 @@ use actix::dev::channel::AddressReceiver;
 use futures_util::Stream;
 use tokio::time::Instant;
 
-use super::panics::caught;
+use crate::panics::caught;
 
 /// The bounds of a mailbox.
 ///

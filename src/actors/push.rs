@@ -1,6 +1,7 @@
 //! The way in, on the caller's thread: encode, then append under one short lock.
 
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -131,24 +132,25 @@ impl Shared {
     ) -> PushReport {
         let mut report = PushReport::default();
         with_scratch(|scratch| {
-            for (index, item) in items.into_iter().enumerate() {
-                let mut line = std::mem::take(&mut scratch.bytes);
-                let start = line.len();
-                match self.encode_after(&mut line, start, |out, stamp| encode(&item, out, stamp)) {
-                    Ok(timestamp) => {
-                        scratch.bytes = line;
-                        scratch.end_line(timestamp, index);
+            let push_each = || {
+                for (index, item) in items.into_iter().enumerate() {
+                    let start = scratch.bytes.len();
+                    match self.encode_after(&mut scratch.bytes, start, |out, stamp| encode(&item, out, stamp))
+                    {
+                        Ok(timestamp) => scratch.end_line(timestamp, index),
+                        Err(reason) => report.refused.push(RefusedItem { index, reason: reason.into() }),
                     }
-                    Err(reason) => {
-                        scratch.bytes = line;
-                        report.refused.push(RefusedItem { index, reason: reason.into() });
+                    if scratch.bytes.len() >= TOGETHER_BYTES {
+                        self.append_all(scratch, destination, room, &mut report);
                     }
                 }
-                if scratch.bytes.len() >= TOGETHER_BYTES {
-                    self.append_all(scratch, destination, room, &mut report);
-                }
-            }
+            };
+            // The iterator is the caller's, and so is its panic; what it had given before is pushed.
+            let walked = catch_unwind(AssertUnwindSafe(push_each));
             self.append_all(scratch, destination, room, &mut report);
+            if let Err(panic) = walked {
+                resume_unwind(panic);
+            }
         });
         report
     }

@@ -23,13 +23,13 @@ use std::task::{Context as TaskContext, Poll};
 use actix::dev::EnvelopeProxy;
 use actix::{Actor, ActorContext, ActorState, AsyncContext, Running};
 use tokio::sync::mpsc::UnboundedSender;
-use tracing::error;
 
 use super::context::PriorityContext;
 use super::control::{Control, Order, Verb};
-use super::panics::{caught, drop_each};
 use super::supervision::{Report, Signal};
+use crate::log;
 use crate::machines::policy::Exit;
+use crate::panics::{caught, drop_each};
 
 /// The future that runs one actor.
 pub(super) struct Runner<A: Actor<Context = PriorityContext<A>>> {
@@ -263,7 +263,7 @@ impl<A: Actor<Context = PriorityContext<A>>> Runner<A> {
         };
         self.life = if self.reporter.is_some() { Life::Down } else { Life::Finished };
         if let (None, Exit::Panicked(panic)) = (&self.reporter, &exit) {
-            error!(actor = std::any::type_name::<A>(), %panic, "unsupervised actor panicked and is gone");
+            log::error!(actor = std::any::type_name::<A>(), %panic, "unsupervised actor panicked and is gone");
         }
         self.report(Report::Exited(exit));
     }

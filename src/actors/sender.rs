@@ -12,8 +12,11 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Handler};
 
 use super::alarm::Alarm;
 use super::context::PriorityContext;
+use super::database::sender_name;
+use super::drill;
 use super::shared::{Shared, Wake, wall_ms};
 use crate::failpoint::failpoint;
+use crate::log;
 use crate::machines::division::{Complaint, Lines};
 use crate::machines::transit::{Answered, Holder, Lease, Load};
 use crate::machines::verdict::{Answer, Asked, Refusal, Trouble, Verdict, judge};
@@ -72,7 +75,7 @@ impl HttpSender {
     }
 
     fn send(&mut self, load: Load, way: &dyn Transport, ctx: &mut PriorityContext<Self>) {
-        failpoint!("sender::leased");
+        failpoint!(of self.shared.name, "sender::leased");
         failpoint!(&format!("sender::leased::{}", load.key));
         self.sending = true;
         let (codec, body) = load.body();
@@ -81,7 +84,7 @@ impl HttpSender {
     }
 
     fn answered(&mut self, load: &Load, answer: &Answer, ctx: &mut PriorityContext<Self>) {
-        failpoint!("sender::answered");
+        failpoint!(of self.shared.name, "sender::answered");
         self.sending = false;
         let asked = Asked { api: load.batch.destination.api, points: load.points(), wall_ms: wall_ms() };
         let answered = match judge(asked, answer) {
@@ -94,7 +97,7 @@ impl HttpSender {
         };
         let suspect =
             self.shared.with(|transit| transit.answered(load.key, answered, fastrand::f64(), Instant::now()));
-        failpoint!("sender::acked");
+        failpoint!(of self.shared.name, "sender::acked");
         if suspect {
             self.ask_whether_well(load.clone(), ctx);
         }
@@ -153,7 +156,7 @@ impl HttpSender {
             }
             Err(error) => {
                 // Checked when the configuration was taken; what fails here is the system.
-                tracing::error!(database = &*self.shared.name, %error, "cannot make a client");
+                log::error!(database = &*self.shared.name, %error, "cannot make a client");
                 None
             }
         }
@@ -175,14 +178,15 @@ impl Actor for HttpSender {
     type Context = PriorityContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        failpoint!("sender::started");
+        failpoint!(of self.shared.name, "sender::started");
+        failpoint!(&format!("{}/http-{}::started", self.shared.name, self.number));
         self.shared.senders[self.number].answer();
         self.shared.with(|transit| transit.release_all(Holder::http(self.number), false, Instant::now()));
         self.send_next(ctx);
     }
 
     fn stopping(&mut self, _: &mut Self::Context) -> actix::Running {
-        failpoint!("sender::stopping");
+        failpoint!(of self.shared.name, "sender::stopping");
         actix::Running::Stop
     }
 }
@@ -191,7 +195,9 @@ impl Handler<Wake> for HttpSender {
     type Result = ();
 
     fn handle(&mut self, wake: Wake, ctx: &mut Self::Context) {
-        wake.heed();
+        if wake.is_drill() {
+            return drill::play(&sender_name(self.number), &self.shared, ctx);
+        }
         self.shared.senders[self.number].answer();
         self.send_next(ctx);
     }

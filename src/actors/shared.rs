@@ -10,18 +10,21 @@
 //! | `spool` | where the open file is | taking it out, putting it back |
 //! | `pace` | when the next datagram may leave | booking one |
 //! | `config` | the current configuration | a clone of a pointer |
+//! | those of `Hearers` | who waits for room, for events | putting one in, taking all out |
 //! | `tree`, a bell's `hearer` | addresses of supervisors and actors | a clone of an address |
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Instant, SystemTime};
 
 use actix::Recipient;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 
 use super::disk::DiskLane;
+use super::hearers::Hearers;
 use super::supervisor::SupervisorHandle;
+use crate::log;
 use crate::machines::link::LinkNews;
 use crate::machines::pace::Pace;
 use crate::machines::plan::Withheld;
@@ -83,6 +86,7 @@ pub(crate) struct Shared {
     unclean_ends: u64,
     set_aside: OncePerMinute,
     events: broadcast::Sender<Event>,
+    told: Arc<Hearers>,
     /// What a stop came to with the spool, once it is through with it.
     closed: watch::Sender<Option<bool>>,
 }
@@ -120,7 +124,14 @@ pub(crate) struct Bell {
 struct Room {
     waiting: AtomicUsize,
     blocking: Condvar,
-    async_: Notify,
+    async_: Hearers,
+}
+
+impl Room {
+    fn announce(&self) {
+        self.blocking.notify_all();
+        self.async_.announce();
+    }
 }
 
 /// Says something at most once a minute, and how often it was not said.
@@ -226,6 +237,7 @@ impl Shared {
             unclean_ends,
             set_aside: OncePerMinute::default(),
             events: broadcast::channel(EVENTS_MAX).0,
+            told: Arc::default(),
             closed: watch::Sender::new(None),
         })
     }
@@ -238,8 +250,7 @@ impl Shared {
         let room = self.room.waiting.load(Ordering::Acquire) > 0 && transit.has_room(1);
         drop(transit);
         if room {
-            self.room.blocking.notify_all();
-            self.room.async_.notify_waiters();
+            self.room.announce();
         }
         if let Some(outbox) = outbox {
             self.dispatch(outbox);
@@ -274,15 +285,18 @@ impl Shared {
                 self.0.fetch_sub(1, Ordering::AcqRel);
             }
         }
+        if let Some(result) = self.try_for_room(&mut act) {
+            return result;
+        }
         self.room.waiting.fetch_add(1, Ordering::AcqRel);
         let _waiting = Waiting(&self.room.waiting);
         loop {
-            let mut notified = std::pin::pin!(self.room.async_.notified());
-            notified.as_mut().enable();
+            let announced = self.room.async_.hear();
             if let Some(result) = self.try_for_room(&mut act) {
                 return result;
             }
-            notified.await;
+            // Also when the sender is gone: then it is to be tried again, too.
+            let _ = announced.await;
         }
     }
 
@@ -302,8 +316,7 @@ impl Shared {
     /// Wakes whoever waits for room, to find out that there will be none.
     pub(crate) fn wake_the_waiting(&self) {
         drop(self.lock());
-        self.room.blocking.notify_all();
-        self.room.async_.notify_waiters();
+        self.room.announce();
     }
 
     /// Wakes everyone who may have something to do after a change they cannot see coming.
@@ -377,13 +390,15 @@ impl Shared {
         self.stamper.last().map(|units| units.saturating_mul(self.encoder.precision().nanoseconds()))
     }
 
-    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
+    /// What is told from now on, and where to hear that there is more.
+    pub(crate) fn subscribe(&self) -> (broadcast::Receiver<Event>, Weak<Hearers>) {
+        (self.events.subscribe(), Arc::downgrade(&self.told))
     }
 
-    /// Tells subscribers. Nobody listening is fine.
+    /// Tells subscribers. Nobody listening is fine, and so is one whose waker panics.
     pub(crate) fn tell(&self, event: Event) {
         let _ = self.events.send(event);
+        self.told.announce();
     }
 
     /// Says that a stop is through with the spool, and whether everything that was left is in it.
@@ -465,18 +480,12 @@ impl Shared {
         let database = &*self.name;
         match news {
             News::Link(wire, LinkNews::Down { kind, words }) => {
-                tracing::warn!(
-                    database,
-                    ?wire,
-                    ?kind,
-                    error = words,
-                    "the server takes no points, will retry"
-                );
+                log::warn!(database, ?wire, ?kind, error = words, "the server takes no points, will retry");
                 self.tell(Event::LinkDown { kind, words });
             }
             News::Link(wire, LinkNews::StillDown { kind, words, failures, for_ }) => {
                 let seconds = for_.as_secs();
-                tracing::warn!(
+                log::warn!(
                     database,
                     ?wire,
                     ?kind,
@@ -487,7 +496,7 @@ impl Shared {
                 );
             }
             News::Link(wire, LinkNews::Up { failures, after }) => {
-                tracing::info!(
+                log::info!(
                     database,
                     ?wire,
                     failures,
@@ -499,7 +508,7 @@ impl Shared {
             News::Quarantined { seqs, reason, status, words } => {
                 let (first, points) = (seqs.first, seqs.points());
                 if let Some(held_back) = self.set_aside.tell(Instant::now()) {
-                    tracing::error!(
+                    log::error!(
                         database,
                         first,
                         points,
@@ -516,8 +525,8 @@ impl Shared {
             News::SpoolRoom(withheld) => {
                 let health = self.spool_health(withheld);
                 match withheld {
-                    Some(_) => tracing::error!(database, state = ?health, "the spool takes no more"),
-                    None => tracing::info!(database, "the spool takes batches again"),
+                    Some(_) => log::error!(database, state = ?health, "the spool takes no more"),
+                    None => log::info!(database, "the spool takes batches again"),
                 }
                 self.tell(Event::Spool(health));
             }

@@ -7,7 +7,12 @@ use serde::Serialize;
 
 use super::keeping::{self, Moment};
 use super::shared::{Shared, SpoolSlot};
+use super::supervisor::SupervisorHandle;
+use crate::failpoint::failpoint;
+use crate::log;
 use crate::machines::later;
+use crate::panics::caught;
+use crate::spool::Spool;
 use crate::values::error::CallError;
 use crate::values::health::{Event, Stats};
 
@@ -20,6 +25,10 @@ const CLOSING_MAX: Duration = Duration::from_millis(500);
 /// So long the actors of either supervisor may take to stop, whatever is left: they need a millisecond, and one that is killed
 /// instead is something to be told of.
 const CLEARING: Duration = Duration::from_millis(25);
+
+/// As often closing the spool is tried where it panics. One that panics every time takes milliseconds, and whatever is in memory
+/// only has no other chance.
+const CLOSINGS: u32 = 10;
 
 /// What a stop came to.
 #[derive(Clone, Debug, Serialize)]
@@ -58,13 +67,11 @@ pub(crate) async fn stop(shared: Arc<Shared>, deadline: Duration) -> Result<Stop
     // Nobody sends before the end: because the link is down for longer, or because the actors' arbiter is gone.
     let hopeless = next_attempt.is_some_and(|at| at >= end) || shared.is_orphaned();
     let drained = drain(&shared, if hopeless { Duration::ZERO } else { deadline - reserve }).await;
-    // The database first: it would start its children again.
-    let tree = shared.tree().clone();
-    for supervisor in [tree.root, tree.children].into_iter().flatten() {
-        // One whose thread is blocked is told, and not waited for.
-        let time = (left(end) / 2).max(CLEARING);
-        let _ = tokio::time::timeout(time, supervisor.stop(time)).await;
-    }
+    // The database first: it would start its children again. Those it has by then are looked up afterwards.
+    let root = shared.tree().root.clone();
+    stop_supervisor(root, end).await;
+    let children = shared.tree().children.clone();
+    stop_supervisor(children, end).await;
     let closed = close(&shared, left(end)).await;
     shared.with(|transit| transit.dismiss());
     shared.tell(Event::Stopped);
@@ -72,7 +79,7 @@ pub(crate) async fn stop(shared: Arc<Shared>, deadline: Duration) -> Result<Stop
     let unsaved = shared.with(|transit| transit.unsaved_points());
     let (database, pending) = (&*shared.name, stats.pending.points);
     if unsaved > 0 {
-        tracing::error!(
+        log::error!(
             database,
             drained,
             closed,
@@ -81,13 +88,22 @@ pub(crate) async fn stop(shared: Arc<Shared>, deadline: Duration) -> Result<Stop
             "stopped with points that are only in memory"
         );
     } else {
-        tracing::info!(database, drained, closed, pending, "stopped");
+        log::info!(database, drained, closed, pending, "stopped");
     }
     Ok(StopReport { drained, closed, unsaved, stats })
 }
 
 fn left(end: Instant) -> Duration {
     end.saturating_duration_since(Instant::now())
+}
+
+/// Half of what is left for each: where a thread is blocked its actors cannot even be killed, and what they could do when it
+/// comes back is nothing without the spool.
+async fn stop_supervisor(supervisor: Option<SupervisorHandle>, end: Instant) {
+    if let Some(supervisor) = supervisor {
+        let time = left(end) / 2;
+        let _ = tokio::time::timeout(time.max(CLEARING), supervisor.stop(time.max(CLEARING))).await;
+    }
 }
 
 /// Waits until everything has its fate.
@@ -114,26 +130,43 @@ pub(crate) async fn closed(shared: Arc<Shared>, deadline: Duration) -> Result<bo
 }
 
 fn close_on_lane(shared: &Arc<Shared>) {
-    if let Some(spool) = shared.take_spool() {
-        shared.put_spool(SpoolSlot::Stopped);
-        shared.tell_closed(keeping::close(shared, *spool, Moment::now));
-    } else if shared.claim_reopening() {
-        shared.tell_closed(close_failed(shared));
-    } else if shared.spool_is_gone() {
-        shared.tell_closed(false);
-    } else {
-        // Taken out for work that waits in this lane behind us: next time behind that.
-        let closing = Arc::clone(shared);
-        shared.disk.run(move || close_on_lane(&closing));
-    }
+    let mut spool = match shared.take_spool() {
+        Some(spool) => Some(spool),
+        // It failed, and nobody has opened it since: now or never.
+        None if shared.claim_reopening() => None,
+        None if shared.spool_is_gone() => return shared.tell_closed(false),
+        None => {
+            // Taken out for work that waits in this lane behind us: next time behind that.
+            let closing = Arc::clone(shared);
+            return shared.disk.run(move || close_on_lane(&closing));
+        }
+    };
+    shared.put_spool(SpoolSlot::Stopped);
+    let closed = (0..CLOSINGS).find_map(|_| try_to_close(shared, spool.take()));
+    shared.tell_closed(closed.unwrap_or_default());
 }
 
-/// Closes a spool that has failed and waits to be opened again: now or never.
-fn close_failed(shared: &Shared) -> bool {
-    let Some(options) = &shared.spool_options else { return false };
-    let opened = keeping::reopen(shared, options, Moment::now).inspect_err(|error| {
-        tracing::error!(database = &*shared.name, %error, "cannot open the spool to store what is left");
+/// Whether it was closed well; nothing if that panicked.
+fn try_to_close(shared: &Shared, spool: Option<Box<Spool>>) -> Option<bool> {
+    let closed = caught(|| close_spool(shared, spool)).inspect_err(|panic| {
+        log::error!(database = &*shared.name, %panic, "closing the spool panicked");
     });
-    shared.put_spool(SpoolSlot::Stopped);
-    opened.is_ok_and(|spool| keeping::close(shared, spool, Moment::now))
+    closed.ok()
+}
+
+/// Without an open spool it is opened first: what is only in memory would be lost otherwise.
+fn close_spool(shared: &Shared, spool: Option<Box<Spool>>) -> bool {
+    let spool = match (spool, &shared.spool_options) {
+        (Some(spool), _) => *spool,
+        (None, Some(options)) => match keeping::reopen(shared, options, Moment::now) {
+            Ok(spool) => spool,
+            Err(error) => {
+                log::error!(database = &*shared.name, %error, "cannot open the spool to close it");
+                return false;
+            }
+        },
+        (None, None) => return true,
+    };
+    failpoint!(of shared.name, "stop::closing");
+    keeping::close(shared, spool, Moment::now)
 }

@@ -19,9 +19,11 @@ use actix::{Actor, Addr, AsyncContext, Handler};
 
 use super::alarm::Alarm;
 use super::context::PriorityContext;
+use super::drill;
 use super::keeping::{self, Moment, Worked};
 use super::shared::{Shared, SpoolSlot, Wake};
 use crate::failpoint::failpoint;
+use crate::log;
 use crate::machines::backoff::Backoff;
 use crate::machines::plan::CommitPlan;
 use crate::spool::{Spool, SpoolError};
@@ -136,7 +138,7 @@ impl Actor for Store {
     type Context = PriorityContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        failpoint!("store::started");
+        failpoint!(of self.shared.name, "store::started");
         self.shared.store.answer();
         ctx.run_interval(TIDY_INTERVAL, |this, ctx| {
             this.tidy_at = Some(Instant::now());
@@ -146,7 +148,7 @@ impl Actor for Store {
     }
 
     fn stopping(&mut self, _: &mut Self::Context) -> actix::Running {
-        failpoint!("store::stopping");
+        failpoint!(of self.shared.name, "store::stopping");
         actix::Running::Stop
     }
 }
@@ -155,7 +157,9 @@ impl Handler<Wake> for Store {
     type Result = ();
 
     fn handle(&mut self, wake: Wake, ctx: &mut Self::Context) {
-        wake.heed();
+        if wake.is_drill() {
+            return drill::play("store", &self.shared, ctx);
+        }
         self.shared.store.answer();
         self.work(ctx);
     }
@@ -165,6 +169,7 @@ impl Handler<CameHome> for Store {
     type Result = ();
 
     fn handle(&mut self, CameHome(Worked { left, in_vain }): CameHome, ctx: &mut Self::Context) {
+        failpoint!(of self.shared.name, "store::came_home");
         self.tidy_at = left.more.then(|| Instant::now() + TIDY_PAUSE);
         self.expiry_due = left.expiry_due && !in_vain;
         self.work(ctx);
@@ -217,7 +222,7 @@ impl Trip {
         let Some(options) = &self.shared.spool_options else { return };
         match keeping::reopen(&self.shared, options, Moment::now) {
             Ok(spool) => {
-                tracing::info!(database = &*self.shared.name, "the spool is open again");
+                log::info!(database = &*self.shared.name, "the spool is open again");
                 self.shared.tell(Event::Spool(SpoolHealth::Ok));
                 self.come_home(Box::new(spool), Worked::default());
             }
@@ -242,7 +247,7 @@ impl Trip {
 
     fn close(mut self, error: &SpoolError) {
         self.home = true;
-        tracing::error!(database = &*self.shared.name, %error, "the spool failed, will be opened again");
+        log::error!(database = &*self.shared.name, %error, "the spool failed, will be opened again");
         let why = error.to_string();
         self.shared.put_spool(SpoolSlot::Closed(why.clone()));
         self.shared.tell(Event::Spool(SpoolHealth::Failing(why)));

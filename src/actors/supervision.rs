@@ -1,6 +1,6 @@
 //! The running supervisor: carries out what the tree decides.
 //!
-//! No code of a user runs in here but the listener, whose panics are caught.
+//! No code of a user runs in here but the listener and subscribers to the log, whose panics are caught.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use tokio::time::timeout_at;
-use tracing::{error, info, warn};
 
 use super::child::{ChildState, ChildStatus};
 use super::control::{Control, Verb};
-use super::panics::caught;
 use super::runner::Reporter;
 use super::supervisor::{StopReason, Stopped, SupervisorEvent};
+use crate::failpoint::failpoint;
+use crate::log;
 use crate::machines::heartbeat::{Heartbeat, Pulse};
 use crate::machines::later;
 use crate::machines::policy::{Exit, Strategy};
 use crate::machines::tree::{Action, ChildRules, End, Notice, Phase, Rules, Tree};
+use crate::panics::caught;
 
 /// What a supervisor hears, from its children and from its handles.
 pub(super) enum Signal {
@@ -130,6 +131,7 @@ impl Supervision {
 
     pub(super) async fn run(mut self) {
         let end = loop {
+            failpoint!(of self.name, "supervision::turn");
             let now = now();
             if let Some(end) = self.carry_out_all(now) {
                 break end;
@@ -258,12 +260,12 @@ impl Supervision {
     }
 
     fn emit(&mut self, event: SupervisorEvent) {
-        log(&self.name, &event);
+        say(&self.name, &event);
         self.publish();
         if let Some(listener) = &mut self.listener
             && let Err(panic) = caught(|| listener(&event))
         {
-            warn!(supervisor = %self.name, %panic, "the listener to a supervisor's events panicked");
+            log::warn!(supervisor = %self.name, %panic, "the listener to a supervisor's events panicked");
         }
     }
 
@@ -329,29 +331,29 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-fn log(supervisor: &str, event: &SupervisorEvent) {
+fn say(supervisor: &str, event: &SupervisorEvent) {
     match event {
         SupervisorEvent::ChildStarted { child, generation } if *generation > 1 => {
-            info!(supervisor, %child, generation, "child restarted");
+            log::info!(supervisor, %child, generation, "child restarted");
         }
         SupervisorEvent::ChildExited { child, exit, delay: Some(delay) } => {
-            warn!(supervisor, %child, %exit, delay_ms = delay.as_millis() as u64, "child ended, will be restarted");
+            log::warn!(supervisor, %child, %exit, delay_ms = delay.as_millis() as u64, "child ended, will be restarted");
         }
-        SupervisorEvent::ChildStuck { child } => warn!(supervisor, %child, "child is stuck"),
-        SupervisorEvent::ChildCameBack { child } => info!(supervisor, %child, "stuck child moves again"),
+        SupervisorEvent::ChildStuck { child } => log::warn!(supervisor, %child, "child is stuck"),
+        SupervisorEvent::ChildCameBack { child } => log::info!(supervisor, %child, "stuck child moves again"),
         SupervisorEvent::ChildExited { child, exit, delay: None } if *exit != Exit::Normal => {
-            warn!(supervisor, %child, %exit, "child ended");
+            log::warn!(supervisor, %child, %exit, "child ended");
         }
         SupervisorEvent::ChildUnresponsive { child } => {
-            error!(supervisor, %child, "child does not answer its kill, its thread is blocked");
+            log::error!(supervisor, %child, "child does not answer its kill, its thread is blocked");
         }
         SupervisorEvent::Escalated { child, exit } => {
-            error!(supervisor, %child, %exit, "restart intensity used up, supervisor ends");
+            log::error!(supervisor, %child, %exit, "restart intensity used up, supervisor ends");
         }
         SupervisorEvent::Degraded { child, exit, retry_in } => {
-            error!(supervisor, %child, %exit, retry_s = retry_in.as_secs(), "restart intensity used up, degraded");
+            log::error!(supervisor, %child, %exit, retry_s = retry_in.as_secs(), "restart intensity used up, degraded");
         }
-        SupervisorEvent::Recovered => info!(supervisor, "recovered"),
+        SupervisorEvent::Recovered => log::info!(supervisor, "recovered"),
         SupervisorEvent::ChildStarted { .. }
         | SupervisorEvent::ChildExited { .. }
         | SupervisorEvent::Stopped => {}

@@ -14,6 +14,8 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Handler};
 
 use super::alarm::Alarm;
 use super::context::PriorityContext;
+use super::database::udp_sender_name;
+use super::drill;
 use super::shared::{Shared, Wake};
 use crate::failpoint::failpoint;
 use crate::machines::datagrams::Datagrams;
@@ -80,7 +82,7 @@ impl UdpSender {
     }
 
     fn send(&mut self, load: Load, ctx: &mut PriorityContext<Self>) {
-        failpoint!("udp_sender::leased");
+        failpoint!(of self.shared.name, "udp_sender::leased");
         let config = self.shared.config();
         let Some(udp) = config.udp.clone() else { return };
         self.sending = true;
@@ -101,7 +103,7 @@ impl UdpSender {
     }
 
     fn sent(&mut self, load: &Load, carried: Carried, ctx: &mut PriorityContext<Self>) {
-        failpoint!("udp_sender::sent");
+        failpoint!(of self.shared.name, "udp_sender::sent");
         self.sending = false;
         let now = Instant::now();
         match carried {
@@ -151,11 +153,12 @@ impl Errand {
     }
 
     async fn carry(&mut self, load: &Load) -> Carried {
-        if let Some(http) = &self.ask
-            && !http.ping().await
-        {
-            let words = "the server does not answer by HTTP".to_owned();
-            return Err(TransportError { kind: TransportErrorKind::Connect, words });
+        if let Some(http) = &self.ask {
+            if !http.ping().await {
+                let words = "the server does not answer by HTTP".to_owned();
+                return Err(TransportError { kind: TransportErrorKind::Connect, words });
+            }
+            self.shared.with(|transit| transit.answers_by_http(Instant::now()));
         }
         let lines = load.lines().map_err(unreadable)?.lines;
         let Datagrams { bodies, left } = Datagrams::of(&lines, self.udp.datagram_bytes_max.get());
@@ -198,10 +201,16 @@ impl Actor for UdpSender {
     type Context = PriorityContext<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        failpoint!("udp_sender::started");
+        failpoint!(of self.shared.name, "udp_sender::started");
+        failpoint!(&format!("{}/udp-{}::started", self.shared.name, self.number));
         self.shared.udp_senders[self.number].answer();
         self.shared.with(|transit| transit.release_all(Holder::udp(self.number), false, Instant::now()));
         self.send_next(ctx);
+    }
+
+    fn stopping(&mut self, _: &mut Self::Context) -> actix::Running {
+        failpoint!(of self.shared.name, "udp_sender::stopping");
+        actix::Running::Stop
     }
 }
 
@@ -209,7 +218,9 @@ impl Handler<Wake> for UdpSender {
     type Result = ();
 
     fn handle(&mut self, wake: Wake, ctx: &mut Self::Context) {
-        wake.heed();
+        if wake.is_drill() {
+            return drill::play(&udp_sender_name(self.number), &self.shared, ctx);
+        }
         self.shared.udp_senders[self.number].answer();
         self.send_next(ctx);
     }

@@ -4,9 +4,10 @@
 //! panic of a job ends the job, not the thread: what the job had in hand is given back by its own guards.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError, mpsc};
+
+use crate::panics::caught;
 
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
@@ -25,7 +26,7 @@ impl Lane {
         let (jobs, queue) = mpsc::channel::<Job>();
         std::thread::Builder::new().name(name).spawn(move || {
             for job in queue {
-                let _ = catch_unwind(AssertUnwindSafe(job));
+                let _ = caught(job);
             }
         })?;
         Ok(Self(jobs))

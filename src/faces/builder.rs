@@ -12,6 +12,7 @@ use super::registry::Registry;
 use crate::actors::arbiters;
 use crate::actors::database::{self, Database};
 use crate::actors::shared::Shared;
+use crate::log;
 use crate::spool::{Spool, SpoolError, SpoolOptions};
 use crate::transport::HttpClient;
 use crate::values::batch::Api;
@@ -228,9 +229,9 @@ impl DatabaseBuilder {
         let arbiter = self.arbiter.map_or_else(arbiters::next, Ok)?;
         let shared = Arc::new(Shared::new(config, encoder, opened, options)?);
         let backlog = shared.stats().pending.points;
-        tracing::info!(database = &*shared.name, in_memory, backlog, "started");
+        log::info!(database = &*shared.name, in_memory, backlog, "started");
         let address = database::start(&shared, &arbiter);
-        let handle = DatabaseHandle::new(shared, address, arbiter);
+        let handle = DatabaseHandle::new(shared, address);
         Registry::add(&handle);
         Ok(handle)
     }

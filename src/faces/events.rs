@@ -1,8 +1,11 @@
 //! States and losses, as they happen.
 
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
+use std::sync::Weak;
 
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::TryRecvError;
+
+use crate::actors::hearers::Hearers;
 use crate::values::health::Event;
 
 /// What a database tells, from the moment of the subscription on.
@@ -12,6 +15,7 @@ use crate::values::health::Event;
 #[derive(Debug)]
 pub struct Events {
     receiver: broadcast::Receiver<Event>,
+    told: Weak<Hearers>,
 }
 
 /// The next thing a subscriber gets.
@@ -25,27 +29,36 @@ pub enum Told {
 }
 
 impl Events {
-    pub(super) const fn new(receiver: broadcast::Receiver<Event>) -> Self {
-        Self { receiver }
+    pub(super) fn new((receiver, told): (broadcast::Receiver<Event>, Weak<Hearers>)) -> Self {
+        Self { receiver, told }
     }
 
     /// Waits for the next event; `None` when the database is gone. Needs no particular runtime.
     ///
     /// Cancel safe: an event is taken only by the call that returns it.
     pub async fn next(&mut self) -> Option<Told> {
-        match self.receiver.recv().await {
-            Ok(event) => Some(Told::Event(event)),
-            Err(RecvError::Lagged(missed)) => Some(Told::Missed(missed)),
-            Err(RecvError::Closed) => None,
+        loop {
+            // Heard before it is looked: what is told in between ends the wait.
+            let more = self.told.upgrade().map(|told| told.hear());
+            match (self.look(), more) {
+                (Ok(told), _) => return Some(told),
+                (Err(TryRecvError::Closed), _) | (Err(_), None) => return None,
+                // Also when the database goes: then it is looked once more.
+                (Err(_), Some(more)) => drop(more.await),
+            }
         }
     }
 
     /// The next event if there is one already.
     pub fn try_next(&mut self) -> Option<Told> {
+        self.look().ok()
+    }
+
+    fn look(&mut self) -> Result<Told, TryRecvError> {
         match self.receiver.try_recv() {
-            Ok(event) => Some(Told::Event(event)),
-            Err(broadcast::error::TryRecvError::Lagged(missed)) => Some(Told::Missed(missed)),
-            Err(_) => None,
+            Ok(event) => Ok(Told::Event(event)),
+            Err(TryRecvError::Lagged(missed)) => Ok(Told::Missed(missed)),
+            Err(error) => Err(error),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use actix::{Addr, ArbiterHandle};
+use actix::Addr;
 use tokio::sync::oneshot;
 
 use super::events::Events;
@@ -55,7 +55,6 @@ pub struct DatabaseHandle(Arc<Running>);
 struct Running {
     shared: Arc<Shared>,
     address: Addr<Database>,
-    arbiter: ArbiterHandle,
     asking: Asking,
 }
 
@@ -70,8 +69,8 @@ pub struct PushDestination(Arc<Destination>);
 
 #[expect(clippy::result_large_err, reason = "a push that fails hands the point back, whole")]
 impl DatabaseHandle {
-    pub(super) fn new(shared: Arc<Shared>, address: Addr<Database>, arbiter: ArbiterHandle) -> Self {
-        Self(Arc::new(Running { shared, address, arbiter, asking: Asking::default() }))
+    pub(super) fn new(shared: Arc<Shared>, address: Addr<Database>) -> Self {
+        Self(Arc::new(Running { shared, address, asking: Asking::default() }))
     }
 
     /// The name it was started with.
@@ -151,7 +150,8 @@ impl DatabaseHandle {
         self.shared().push_text(text.as_ref(), &self.shared().destination, Room::Blocking)
     }
 
-    /// Pushes many points, each as by [`push`](Self::push). Never waits; a bad point does not hold up the others.
+    /// Pushes many points, each as by [`push`](Self::push). Never waits; a bad point does not hold up the others. Should
+    /// the iterator panic, the panic is its caller's, and the points that it gave before are pushed.
     pub fn push_all(&self, points: impl IntoIterator<Item = Point>) -> PushReport {
         let shared = self.shared();
         shared.push_many(points, &shared.destination, Room::ByPolicy, |point, out, stamp| {
@@ -213,7 +213,7 @@ impl DatabaseHandle {
     /// Dropped, it leaves the sending as it is.
     pub async fn flush(&self, deadline: Duration) -> Result<FlushReport, CallError> {
         let mark = self.shared().with(|transit| transit.last_seq());
-        self.beside(|| messages::flush_to(Arc::clone(self.shared()), mark, deadline)).await
+        self.beside(messages::flush_to(Arc::clone(self.shared()), mark, deadline)).await
     }
 
     /// Has everything put on disk that was pushed before the call. Answers when it is there or has its fate.
@@ -222,7 +222,7 @@ impl DatabaseHandle {
     /// There is no spool; the deadline has passed (it goes on all the same); the database is stopped.
     pub async fn commit(&self, deadline: Duration) -> Result<(), CallError> {
         let mark = self.shared().with(|transit| transit.last_seq());
-        self.beside(|| messages::commit_to(Arc::clone(self.shared()), mark, deadline)).await
+        self.beside(messages::commit_to(Arc::clone(self.shared()), mark, deadline)).await
     }
 
     /// Takes batches back from quarantine, all or those that are there for one reason, and has them sent: once what they
@@ -249,7 +249,7 @@ impl DatabaseHandle {
         only: Option<QuarantineReason>,
         deadline: Duration,
     ) -> Result<ReplayReport, CallError> {
-        self.beside(|| messages::replay_to(Arc::clone(self.shared()), only, deadline)).await
+        self.beside(messages::replay_to(Arc::clone(self.shared()), only, deadline)).await
     }
 
     /// Waits until a point is on disk or has its fate, and says which. Waiting forces nothing: see
@@ -349,7 +349,7 @@ impl DatabaseHandle {
     /// Dropped, it goes on all the same.
     pub async fn stop(&self, deadline: Duration) -> Result<StopReport, CallError> {
         Registry::remove(self);
-        self.beside(|| stop::stop(Arc::clone(self.shared()), deadline)).await
+        self.beside(stop::stop(Arc::clone(self.shared()), deadline)).await
     }
 
     /// Waits until a [`stop`](Self::stop) is through with the spool, and says whether everything that was left is in it: what a
@@ -375,29 +375,23 @@ impl DatabaseHandle {
     /// # Cancel safety
     /// Dropped, it leaves the closing as it is.
     pub async fn closed(&self, deadline: Duration) -> Result<bool, CallError> {
-        self.beside(|| stop::closed(Arc::clone(self.shared()), deadline)).await
+        self.beside(stop::closed(Arc::clone(self.shared()), deadline)).await
     }
 
-    /// Runs a call beside the actors, which may be restarting or degraded: on their arbiter, or if that one has ended on
-    /// one of the crate's own.
-    async fn beside<T, F>(&self, call: impl Fn() -> F) -> Result<T, CallError>
+    /// Runs a call beside the actors, which may be restarting or degraded, and beside their arbiter, which may be blocked or have
+    /// ended if it is the application's.
+    async fn beside<T, F>(&self, call: F) -> Result<T, CallError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, CallError>> + Send + 'static,
     {
-        let own = arbiters::next().map_err(|_| CallError::Panicked)?;
-        for arbiter in [&self.0.arbiter, &own] {
-            let (done, answer) = oneshot::channel();
-            let running = call();
-            arbiter.spawn(async move {
-                // Whoever asked may have gone.
-                let _ = done.send(running.await);
-            });
-            if let Ok(answer) = answer.await {
-                return answer;
-            }
-        }
-        Err(CallError::Panicked)
+        let arbiter = arbiters::next().map_err(|_| CallError::Panicked)?;
+        let (done, answer) = oneshot::channel();
+        arbiter.spawn(async move {
+            // Whoever asked may have gone.
+            let _ = done.send(call.await);
+        });
+        answer.await.unwrap_or(Err(CallError::Panicked))
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {

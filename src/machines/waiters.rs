@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use tokio::sync::oneshot;
 
+use crate::machines::plan::Replayed;
+use crate::panics::{caught, drop_each};
 use crate::values::fate::Standing;
 use crate::values::seq::SeqRange;
 
@@ -21,21 +23,34 @@ pub(crate) enum Until {
 pub(crate) struct Answers {
     standings: Vec<(oneshot::Sender<Standing>, Standing)>,
     marks: Vec<oneshot::Sender<()>>,
+    replays: Vec<(oneshot::Sender<Replayed>, Replayed)>,
+    /// Those who will not be answered: dropping what they wait for wakes them, too.
+    unanswered: Vec<Unanswered>,
 }
+
+type Unanswered = Box<dyn std::fmt::Debug + Send>;
 
 impl Answers {
     pub(crate) const fn is_empty(&self) -> bool {
-        self.standings.is_empty() && self.marks.is_empty()
+        self.standings.is_empty()
+            && self.marks.is_empty()
+            && self.replays.is_empty()
+            && self.unanswered.is_empty()
     }
 
-    /// Sends them all. Whoever has stopped waiting is passed over.
+    /// Sends them all. Whoever has stopped waiting is passed over; one whose waker panics is answered, and keeps no other
+    /// from it.
     pub(crate) fn send(self) {
         for (waiter, standing) in self.standings {
-            let _ = waiter.send(standing);
+            let _ = caught(|| waiter.send(standing));
         }
         for waiter in self.marks {
-            let _ = waiter.send(());
+            let _ = caught(|| waiter.send(()));
         }
+        for (waiter, replayed) in self.replays {
+            let _ = caught(|| waiter.send(replayed));
+        }
+        let _ = drop_each(self.unanswered);
     }
 }
 
@@ -50,11 +65,6 @@ pub(crate) struct Waiters {
 }
 
 impl Waiters {
-    /// Nobody waits, but for these answers.
-    pub(crate) fn with_due(due: Answers) -> Self {
-        Self { due, ..Self::default() }
-    }
-
     pub(crate) fn wait_for(&mut self, number: u64, until: Until) -> oneshot::Receiver<Standing> {
         let (sender, receiver) = oneshot::channel();
         self.forget_the_gone();
@@ -75,6 +85,25 @@ impl Waiters {
         let (sender, receiver) = oneshot::channel();
         self.commits.push((mark, sender));
         receiver
+    }
+
+    /// A replay is done.
+    pub(crate) fn replayed(&mut self, waiter: oneshot::Sender<Replayed>, replayed: Replayed) {
+        self.due.replays.push((waiter, replayed));
+    }
+
+    /// Nobody who waits by now will be answered, but for what is due.
+    pub(crate) fn dismiss(&mut self) {
+        let receipts = std::mem::take(&mut self.receipts).into_values().map(|(_, waiter)| waiter);
+        let marks = self.flushes.drain(..).chain(self.commits.drain(..)).map(|(_, waiter)| waiter);
+        let unanswered = &mut self.due.unanswered;
+        unanswered.extend(receipts.map(|waiter| Box::new(waiter) as Unanswered));
+        unanswered.extend(marks.map(|waiter| Box::new(waiter) as Unanswered));
+    }
+
+    /// Nor will this one.
+    pub(crate) fn dismiss_replay(&mut self, waiter: oneshot::Sender<Replayed>) {
+        self.due.unanswered.push(Box::new(waiter));
     }
 
     /// A range is on disk.

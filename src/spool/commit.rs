@@ -20,6 +20,7 @@ use super::schema::PAGE_BYTES;
 use super::split;
 use super::state::State;
 use crate::failpoint::failpoint;
+use crate::log;
 use crate::machines::plan::{
     AttemptNote, CommitPlan, Committed, DirectFate, Evicted, Quarantined, Replayed, RowId, SettleRow,
     Withheld,
@@ -75,15 +76,13 @@ impl Spool {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).during(during)?;
         let mut work = Work::new(&tx, &self.options, self.state.clone(), plan, now_ms);
         if stepped {
-            tracing::warn!(
-                "the clock was set: nothing expires from the spool until ages can be trusted again"
-            );
+            log::warn!("the clock was set: nothing expires from the spool until ages can be trusted again");
             work.state.expiry_after_ms = pause_end(&self.options, now_ms);
         }
         let committed = work.run(plan, bodies).during(during)?;
         let state = work.state;
         state.store(&tx, Some(&self.state)).during(during)?;
-        failpoint!("spool::in_transaction");
+        failpoint!(of self.paths.name(), "spool::in_transaction");
         tx.commit().during(during)?;
         self.heritage.note(&state, &self.place);
         self.state = state;
@@ -207,7 +206,7 @@ impl<'a> Work<'a> {
         match split::in_order(&row.parts, held.seqs, held.tally) {
             Some(parts) => self.settle_parts(row.row, &held, &parts),
             None => {
-                tracing::error!(
+                log::error!(
                     row = row.row.0,
                     first = held.seqs.first,
                     last = held.seqs.last,

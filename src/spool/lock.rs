@@ -24,6 +24,7 @@ use std::time::Duration;
 use super::error::{During, SpoolError, SpoolErrorKind};
 use super::paths::{self, Paths};
 use super::place::FileId;
+use crate::log;
 
 /// What this process has open. File locks cannot tell two databases of one process apart on every system.
 static HELD: Mutex<Held> = Mutex::new(Held { databases: BTreeSet::new(), files: BTreeSet::new() });
@@ -169,7 +170,7 @@ fn lock_beside(paths: &Paths) -> Result<File, SpoolError> {
     let written =
         file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
     if let Err(error) = written {
-        tracing::debug!(%error, file = %paths.name(), "the process id was not written to the lock file");
+        log::debug!(%error, file = %paths.name(), "the process id was not written to the lock file");
     }
     Ok(file)
 }

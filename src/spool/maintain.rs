@@ -9,6 +9,7 @@ use super::paths;
 use super::room;
 use super::schema::{PAGE_BYTES, WAL_BYTES};
 use super::set_aside;
+use crate::log;
 
 /// Free pages kept for the next batches (16 MiB), beside half of what is in use: a queue that breathes should not
 /// move pages all day.
@@ -119,7 +120,7 @@ impl Spool {
     /// Leaves word for the next open. If even that fails, the damage will be found again.
     pub(super) fn mark_damaged(&self) {
         if let Err(error) = set_aside::mark(&self.paths, SystemTime::now()) {
-            tracing::error!(file = %self.paths.name(), %error, "the spool is damaged, and this could not be written down");
+            log::error!(file = %self.paths.name(), %error, "the spool is damaged, and this could not be written down");
         }
     }
 }

@@ -17,6 +17,7 @@ use super::salvage::SalvageReport;
 use super::schema::{self, PAGE_BYTES, Probed};
 use super::set_aside;
 use super::state::State;
+use crate::log;
 use crate::values::config::SyncMode;
 use crate::values::ledger::Backlog;
 use crate::values::ledger::Ledger;
@@ -103,7 +104,7 @@ impl Spool {
         let kin = if salvaged.is_some() { &Heritage::default() } else { heritage };
         let mut found = match open_file(&paths, &mut lock, kin, options, &during) {
             Err(error) if error.kind() == SpoolErrorKind::Damaged && was_ours => {
-                tracing::error!(file = %paths.name(), %error, "the spool is damaged: setting it aside");
+                log::error!(file = %paths.name(), %error, "the spool is damaged: setting it aside");
                 set_aside::mark(&paths, now)?;
                 salvaged = set_aside::resume(&paths)?;
                 open_file(&paths, &mut lock, &Heritage::default(), options, &during)?
@@ -224,7 +225,7 @@ impl FoundFile {
             return Ok(false);
         };
         self.state = heritage::pass_on(&mut self.conn, last, &self.state).during(during)?;
-        tracing::error!(%during, "the spool holds less than it did, what is missing counts as damaged");
+        log::error!(%during, "the spool holds less than it did, what is missing counts as damaged");
         Ok(true)
     }
 }

@@ -24,6 +24,7 @@ use super::clock;
 use super::error::{During, SpoolError, SpoolErrorKind};
 use super::open::Spool;
 use super::paths::{self, Paths};
+use crate::log;
 
 /// Who a file is, whatever it is called. The same for all where the system does not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,18 +147,18 @@ impl Spool {
         let file = self.paths.name();
         match (displaced, self.save(displaced)) {
             (_, Err(error)) if error.kind() == SpoolErrorKind::DiskFull => return Err(error),
-            (_, Err(error)) => tracing::error!(
+            (_, Err(error)) => log::error!(
                 %file, ?displaced, %error,
                 "the spool's file was deleted or replaced while it was in use, and what it held cannot be saved"
             ),
-            (Displaced::Replaced, Ok(saved)) => tracing::error!(
+            (Displaced::Replaced, Ok(saved)) => log::error!(
                 %file, saved = %saved.display(),
                 "the spool's file was replaced by another while it was in use: what it held was saved beside it"
             ),
-            (Displaced::FileSystem, Ok(_)) => tracing::error!(
+            (Displaced::FileSystem, Ok(_)) => log::error!(
                 %file, "the spool's file system is not mounted any more: it is waited for"
             ),
-            (_, Ok(_)) => tracing::error!(
+            (_, Ok(_)) => log::error!(
                 %file, ?displaced, "the spool's file was deleted while it was in use: what it held was written anew"
             ),
         }

@@ -19,6 +19,7 @@ use super::room;
 use super::row::{StoredBatch, count};
 use super::schema;
 use super::state::State;
+use crate::log;
 use crate::values::batch::Batch;
 use crate::values::config::SyncMode;
 use crate::values::fate::{Fate, QuarantineReason};
@@ -66,7 +67,7 @@ pub(super) fn replace(paths: &Paths, aside: &Paths) -> Result<SalvageReport, Spo
     }
     fs::rename(&fresh.database, &paths.database).during(&during)?;
     paths.sync_folder().during(&during)?;
-    tracing::error!(
+    log::error!(
         file = %paths.name(), set_aside = %aside.name(), batches = report.batches, points = report.points,
         damaged_points = report.damaged_points, "a damaged spool was replaced by what could be read of it"
     );

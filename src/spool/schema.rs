@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
 use super::error::{During, SpoolError, SpoolErrorKind};
+use crate::log;
 use crate::values::config::SyncMode;
 
 /// Bytes of the header that every SQLite database begins with.
@@ -175,7 +176,7 @@ pub(super) fn migrate(conn: &mut Connection, during: &str) -> Result<(), SpoolEr
         Ok(()) => Ok(()),
         Err(rusqlite_migration::Error::RusqliteError { err, .. }) => Err(err).during(during),
         Err(error) => {
-            tracing::error!(%error, "the schema could not be brought up to date");
+            log::error!(%error, "the schema could not be brought up to date");
             Err(SpoolError::new(SpoolErrorKind::Damaged, during))
         }
     }

@@ -2,10 +2,13 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 pub mod cases;
+pub mod ear;
 pub mod gate;
 pub mod http;
 pub mod influxd;
 pub mod ledger;
+#[cfg(feature = "failpoints")]
+pub mod mine;
 pub mod nginx;
 pub mod process;
 #[cfg(feature = "cli")]

@@ -312,15 +312,16 @@ impl Transit {
     /// Ends every wait: nothing more will happen.
     pub(crate) fn dismiss(&mut self) {
         self.dismissed = true;
-        self.replays.clear();
-        self.waiters = Waiters::default();
+        for replaying in self.replays.drain(..) {
+            self.waiters.dismiss_replay(replaying.into_answer());
+        }
+        self.waiters.dismiss();
     }
 
     /// Nobody waits for what will not happen any more.
     fn dismiss_if_over(&mut self) {
         if self.dismissed {
-            let due = self.waiters.take_due();
-            self.waiters = Waiters::with_due(due);
+            self.waiters.dismiss();
         }
     }
 

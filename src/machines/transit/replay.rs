@@ -24,6 +24,12 @@ pub(super) struct Replaying {
     answer: oneshot::Sender<Replayed>,
 }
 
+impl Replaying {
+    pub(super) fn into_answer(self) -> oneshot::Sender<Replayed> {
+        self.answer
+    }
+}
+
 impl Transit {
     /// Has batches taken back from quarantine that were set aside before `before_ms` (milliseconds since 1970), all or
     /// those that are there for one reason. One replay follows the other.
@@ -74,8 +80,7 @@ impl Transit {
         if replayed.more && replayed.withheld.is_none() {
             self.replays.push_front(replaying);
         } else {
-            // Whoever asked may have gone.
-            let _ = replaying.answer.send(replaying.done);
+            self.waiters.replayed(replaying.answer, replaying.done);
         }
         self.link.try_now(now);
     }

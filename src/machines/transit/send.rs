@@ -17,6 +17,7 @@ use crate::machines::verdict::{Blame, Refusal, Trouble};
 use crate::values::batch::{Batch, Codec};
 use crate::values::fate::{Fate, QuarantineReason};
 use crate::values::seq::SeqRange;
+use crate::values::trouble::TroubleKind;
 
 /// Of memory's bound, the part that bodies on their way to quarantine may fill.
 const QUARANTINE_PART: u64 = 4;
@@ -214,6 +215,14 @@ impl Transit {
         }
         self.succeed(Wire::Udp, now);
         self.pass_marks();
+    }
+
+    /// The server answers by HTTP, though it was given nothing. While UDP carries everything nothing else would tell that an
+    /// outage is over.
+    pub(crate) fn answers_by_http(&mut self, now: Instant) {
+        if self.link.trouble().is_some_and(|(kind, _)| kind == TroubleKind::Unreachable) {
+            self.succeed(Wire::Http, now);
+        }
     }
 
     /// A batch could not be sent by UDP: nobody listens there.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Runs `f`; a panic becomes its text.
 ///
 /// What `f` leaves half done is the caller's to throw away, which is why it may be called not unwind safe.
-pub(super) fn caught<T>(f: impl FnOnce() -> T) -> Result<T, Arc<str>> {
+pub(crate) fn caught<T>(f: impl FnOnce() -> T) -> Result<T, Arc<str>> {
     catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
         let text = text_of(&*payload);
         drop_payload(payload);
@@ -16,7 +16,7 @@ pub(super) fn caught<T>(f: impl FnOnce() -> T) -> Result<T, Arc<str>> {
 }
 
 /// Drops each one on its own, so that one that panics takes no other along. The first panic's text is returned.
-pub(super) fn drop_each<T>(things: impl IntoIterator<Item = T>) -> Result<(), Arc<str>> {
+pub(crate) fn drop_each<T>(things: impl IntoIterator<Item = T>) -> Result<(), Arc<str>> {
     let mut outcome = Ok(());
     for thing in things {
         let dropped = caught(move || drop(thing));
