@@ -22,6 +22,7 @@
 //! | the end | [`DatabaseHandle::flush`], [`DatabaseHandle::stop`], [`StopReport`] |
 //! | messages instead of methods | [`Database`] as an actor: [`Push`], [`Flush`], … |
 //! | what a server's answer means | [`verdicts`], [`TroubleKind`] |
+//! | which faults are survived | [`faults`] |
 //! | points that a server refuses | [`QuarantineReason`], [`DatabaseHandle::replay`], [`replay`] without a running database |
 //! | asking and managing the server | [`DatabaseHandle::client`], [`Client`], [`query`] |
 //! | a spool's file | [`inspect`], [`export`], [`replay`], [`verify`], [`salvage`], [`SpoolError`] |
@@ -98,6 +99,9 @@ pub use values::point::{FieldRef, FieldType, FieldValue, Point, PointRef};
 pub use values::precision::{Precision, Timestamp, UnknownPrecision};
 pub use values::seq::{Seq, SeqRange, SpoolTag};
 pub use values::trouble::TroubleKind;
+
+#[doc = include_str!("faults.md")]
+pub mod faults {}
 
 #[doc = include_str!("verdicts.md")]
 pub mod verdicts {}
