@@ -163,6 +163,10 @@ impl Spool {
         salvaged: Option<SalvageReport>,
         during: &str,
     ) -> Result<Opened, SpoolError> {
+        // What a crash or a failed sync left in the log is written again and synced in the database, so that nothing is
+        // called durable on the word of a sync that failed. Before anything is written behind it: however often syncs
+        // fail, no second transaction in the log was not synced.
+        checkpoint_if_room(&self.conn, &self.paths).during(during)?;
         let unclean_end = !self.state.clean_stop;
         let mut state = self.state.clone();
         state.generation += 1;
@@ -179,10 +183,6 @@ impl Spool {
         }
         state.clock_ms = now_ms;
         self.write_state(state, during)?;
-
-        // What a crash or a failed sync left in the log is written again and synced in the database, so that nothing
-        // is called durable on the word of a sync that failed.
-        checkpoint_if_room(&self.conn, &self.paths).during(during)?;
         Ok(Opened {
             tag: self.state.tag(),
             seq_next: self.state.life_first,

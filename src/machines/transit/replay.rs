@@ -92,7 +92,7 @@ impl Transit {
     }
 
     /// Rows from this number on are to be read that are not in the window.
-    fn read_anew_from(&mut self, first_seq: u64) {
+    pub(super) fn read_anew_from(&mut self, first_seq: u64) {
         self.read_to = self.read_to.min(first_seq.saturating_sub(1));
         let idle = |(key, held): (&u64, &super::Held)| {
             (*key > self.read_to && !held.is_volatile() && !held.is_in_work()).then_some(*key)

@@ -274,6 +274,10 @@ impl Transit {
         self.match_rows(opened, &mut find, now);
         self.match_settled(opened.salvaged, &mut find, now);
         self.match_receipts(opened.salvaged, &mut find);
+        if opened.salvaged {
+            // Rows may be there again that were read, and done with, before: their record is what was damaged.
+            self.read_anew_from(0);
+        }
         self.beyond = self.rows_unaccounted_for(opened.backlog);
         self.books.resync(&opened.ledger, self.written_off());
         if opened.salvaged {
