@@ -1,12 +1,14 @@
 //! Files of every version there was open, and what lies in them is sent.
-#![allow(clippy::unwrap_used, reason = "the lints do not see that helpers of tests are tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "the lints do not see that helpers of tests are tests")]
 
 mod support;
 
 use std::path::Path;
 use std::time::Duration;
 
-use influx_spool::{Database, Fate, Point, QuarantineReason, Standing, inspect};
+use influx_spool::{
+    Database, Fate, Point, QuarantineReason, SpoolErrorKind, Standing, inspect, salvage, verify,
+};
 use support::receiver::{Manner, Receiver};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -16,8 +18,64 @@ const WAITING: u64 = 20;
 const DELIVERED: u64 = 10;
 
 #[test]
-fn a_spool_of_version_1_opens_and_drains() {
-    check_drains(&fixture(1));
+fn a_spool_of_every_version_opens_and_drains() {
+    for version in versions() {
+        let path = fixture_path(version);
+        let fixture = std::fs::read(&path).unwrap_or_else(|error| {
+            panic!("{path}: {error}; `write_the_fixture_of_this_version` writes it before the schema changes")
+        });
+        assert_eq!(version_in(&support::receiver::gunzip(&fixture)), version);
+        check_drains(&fixture);
+    }
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_refused_and_not_touched() {
+    let newest = *versions().last().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("new.db");
+    let mut bytes = support::receiver::gunzip(&fixture(newest));
+    bytes[VERSION_AT..VERSION_AT + 4].copy_from_slice(&(newest + 1).to_be_bytes());
+    let beside = |suffix: &str| folder.path().join(format!("new.db{suffix}"));
+    std::fs::write(&file, &bytes).unwrap();
+    // A log that its owner left: of frames that say nothing, so that nothing of it counts.
+    std::fs::write(beside("-wal"), vec![7; 40_000]).unwrap();
+    std::fs::write(beside(".lock"), "4711\n").unwrap();
+    let receiver = Receiver::start();
+    run(async {
+        let error = Database::builder("newer").http(receiver.url()).spool(&file).start().unwrap_err();
+        let told = format!("(schema {}, this one knows {newest})", newest + 1);
+        assert!(error.to_string().contains(&told), "{error}");
+    });
+    let newer = SpoolErrorKind::NewerSchema { found: newest + 1, known: newest };
+    assert_eq!(inspect(&file).unwrap_err().kind(), newer);
+    assert_eq!(verify(&file).unwrap_err().kind(), newer);
+    assert_eq!(salvage(&file).unwrap_err().kind(), newer);
+    assert!(std::fs::read(&file).unwrap() == bytes);
+    assert_eq!(std::fs::read(beside("-wal")).unwrap(), vec![7; 40_000]);
+    let mut names: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.retain(|name| !name.to_string_lossy().ends_with("-shm"));
+    names.sort();
+    assert_eq!(names, ["new.db", "new.db-wal", "new.db.lock"]);
+}
+
+/// The versions that there are files of: one a migration.
+fn versions() -> Vec<u32> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let number = |name: std::ffi::OsString| name.to_str()?.split('_').next()?.parse().ok();
+    let mut versions: Vec<u32> = names.filter_map(number).collect();
+    versions.sort_unstable();
+    assert!(versions.iter().copied().eq(1..=versions.len() as u32), "{versions:?}");
+    versions
+}
+
+/// SQLite keeps `user_version` here.
+const VERSION_AT: usize = 60;
+
+fn version_in(plain: &[u8]) -> u32 {
+    u32::from_be_bytes(plain[VERSION_AT..VERSION_AT + 4].try_into().unwrap())
 }
 
 /// Writes the fixture of the present version: once, when the schema changes, before it changes. Run by its name with
@@ -32,9 +90,7 @@ fn write_the_fixture_of_this_version() {
     let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::best());
     let mut packed = vec![0; compressor.gzip_compress_bound(plain.len())];
     let length = compressor.gzip_compress(&plain, &mut packed).unwrap();
-    // SQLite keeps `user_version` here.
-    let version = u32::from_be_bytes(plain[60..64].try_into().unwrap());
-    std::fs::write(fixture_path(version), &packed[..length]).unwrap();
+    std::fs::write(fixture_path(version_in(&plain)), &packed[..length]).unwrap();
 }
 
 fn write(file: &Path) {

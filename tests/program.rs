@@ -110,6 +110,48 @@ fn lines_are_delivered_in_order() {
 }
 
 #[test]
+fn verify_tells_a_sound_spool_from_a_damaged_one_and_salvage_mends_it() {
+    let bench = Bench::down();
+    bench.run(&["--deadline", "0s", "--gzip", "off"], numbers(0..2_000)).check_code(2);
+    let spool = bench.spool();
+    let file = spool.to_str().unwrap();
+    let whole = std::fs::read(&spool).unwrap();
+    let sound = Program::run(&["verify", file, "--json"], "");
+    let seen = sound.check_code(0).json();
+    assert_eq!((&seen["sound"], &seen["backlog"]["good_points"]), (&Value::Bool(true), &Value::from(2_000)));
+    assert_eq!(Program::run(&["salvage", file], "").check_code(0).stdout, "sound: nothing was changed\n");
+    assert!(std::fs::read(&spool).unwrap() == whole);
+
+    let at = whole.windows(12).position(|bytes| bytes == b"m n=77i 77\nm").unwrap();
+    let mut damaged = whole;
+    damaged[at] ^= 4;
+    std::fs::write(&spool, &damaged).unwrap();
+    let found = Program::run(&["verify", file], "");
+    assert!(found.check_code(1).stdout.contains("its checksum is wrong"), "{found:?}");
+    assert!(std::fs::read(&spool).unwrap() == damaged, "verify changes nothing");
+    let salvaged = Program::run(&["salvage", file, "--json"], "");
+    let report = salvaged.check_code(2).json();
+    assert!(std::fs::read(report["set_aside"].as_str().unwrap()).unwrap() == damaged);
+    assert_eq!(report["points"].as_u64().unwrap() + report["damaged_points"].as_u64().unwrap(), 2_000);
+    Program::run(&["verify", file], "").check_code(0);
+    assert_eq!(Program::run(&["salvage", file, "--json"], "").check_code(0).stdout, "null\n");
+}
+
+#[test]
+fn verify_says_where_it_cannot_tell() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("notes.txt");
+    Program::run(&["verify", file.to_str().unwrap()], "").check_code(2);
+    Program::run(&["verify"], "").check_code(2);
+    std::fs::write(&file, "notes").unwrap();
+    let refused = Program::run(&["verify", file.to_str().unwrap()], "");
+    assert!(refused.check_code(2).stderr.contains("not a spool file"), "{refused:?}");
+    let refused = Program::run(&["salvage", file.to_str().unwrap()], "");
+    assert!(refused.check_code(1).stderr.contains("not a spool file"), "{refused:?}");
+    assert_eq!(std::fs::read(&file).unwrap(), b"notes");
+}
+
+#[test]
 fn without_json_a_table_is_printed() {
     let bench = Bench::up();
     let ended = Program::run(

@@ -1,7 +1,8 @@
 //! Reads the write-ahead log of a damaged database, frame by frame.
 //!
 //! SQLite takes the first damaged frame for the end of the log, which it is after a power cut. Here what is behind it
-//! counts, too: each frame's checksum starts from the one that is written before it, so a damaged one spoils none but itself.
+//! counts, too: each frame's checksum starts from the one that is written before it, so a damaged one spoils none but itself,
+//! or, where what is written of its checksum is damaged, the next.
 //! The format is the one of <https://www.sqlite.org/fileformat2.html#walformat>.
 
 use std::collections::BTreeMap;
@@ -82,11 +83,11 @@ impl Log {
         self.newest.contains_key(&page)
     }
 
-    /// Every version but the newest of its page.
-    pub(super) fn others(&self) -> impl Iterator<Item = (u32, Version)> {
+    /// Every version of every page. A frame that holds the newest is among them: a row on it may go on in another that is
+    /// taken for damaged only because the one before it is, and its checksum with it.
+    pub(super) fn versions(&self) -> impl Iterator<Item = (u32, Version)> {
         let frames = self.frames.iter().enumerate();
-        let others = frames.filter(|(_, frame)| self.newest.get(&frame.page) != Some(&frame.content));
-        others.map(|(position, frame)| (frame.page, Version::AsOf(position)))
+        frames.map(|(position, frame)| (frame.page, Version::AsOf(position)))
     }
 
     /// Reads a version of a page; `false` if the log does not have it.

@@ -41,6 +41,13 @@
 //! | a damaged file is being replaced | a marker beside it names the work, the next open goes on with it |
 //! | the file is deleted, replaced or renamed while it is open | noticed before the next transaction, see `place` |
 //!
+//! # What happens to a damaged file
+//!
+//! It is set aside when an open, a read or a commit finds it out: a header, a checksum, a sum, a page that SQLite cannot follow, a
+//! transaction of the log behind a damaged frame. Opening looks at what costs the same however much there is; [`verify()`]
+//! looks at everything. Then every batch whose checksum is right goes into a fresh file, wherever it stands: in the
+//! table, on a leaf to which no way leads, in an older version of a page. What the ledger knows of and is not there is damaged.
+//!
 //! # Files
 //!
 //! `plant.db`, `plant.db-wal`, `plant.db-shm` are SQLite's; `plant.db.lock` is locked while the spool is open and stays, and
@@ -76,6 +83,7 @@ mod schema;
 mod set_aside;
 mod split;
 mod state;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod verify;

@@ -254,9 +254,6 @@ pub(super) fn open_file(
             return Err(SpoolError::new(SpoolErrorKind::Damaged, during));
         }
     } else {
-        if options.sync == SyncMode::Full && Log::open(&paths.wal()).during(during)?.hides_commits() {
-            return Err(SpoolError::new(SpoolErrorKind::Damaged, during));
-        }
         if paths::len(&paths.rollback_journal()) > 0 && paths::len(&paths.database) <= PAGE_BYTES {
             // The process ended while the log of a new file was switched on. Who only looks may not undo that.
             schema::roll_back(&paths.database).during(during)?;
@@ -266,6 +263,9 @@ pub(super) fn open_file(
         }
         let looking = schema::connect_to_look(&paths.database).during(during)?;
         let probed = schema::probe(&looking, during)?;
+        if options.sync == SyncMode::Full && Log::open(&paths.wal()).during(during)?.hides_commits() {
+            return Err(SpoolError::new(SpoolErrorKind::Damaged, during));
+        }
         if probed == (Probed::Spool { version: schema::VERSION }) && !is_new(&looking).during(during)? {
             // Before anything is written: what is set aside shall be what was found, and what is another's left alone.
             heritage.check_kin(&load_checked(&looking, during)?, during)?;

@@ -79,15 +79,15 @@ impl Pages {
         self.log.is_whole()
     }
 
-    /// Versions of pages that do not count: those before the newest, and those that are damaged. Where a newer one is lost
-    /// they may hold what it held, be it on another page.
-    pub(super) fn other_images(&self) -> Vec<Image> {
+    /// All versions of pages that the log has, and those in the file that it replaces. Where a newer one is lost an older
+    /// one may hold what it held, be it on another page.
+    pub(super) fn all_images(&self) -> Vec<Image> {
         let in_file = u32::try_from(self.database.metadata().map_or(0, |file| file.len()) / PAGE_BYTES)
             .unwrap_or(u32::MAX);
         let replaced = (2..=in_file)
             .filter(|number| self.log.has(*number))
             .map(|number| Image { number, version: Version::InFile });
-        let logged = self.log.others().map(|(number, version)| Image { number, version });
+        let logged = self.log.versions().map(|(number, version)| Image { number, version });
         replaced.chain(logged).collect()
     }
 

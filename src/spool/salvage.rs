@@ -1,7 +1,6 @@
 //! What can still be read of a damaged file, batch by batch, by checksum, into a fresh one.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value;
@@ -13,12 +12,13 @@ use super::error::{During, SpoolError};
 use super::fates;
 use super::open::{SEQ_BLOCK, checkpoint_all};
 use super::pages::{Image, Pages, Record};
-use super::paths::{self, Paths};
+use super::paths::Paths;
 use super::quarantine;
 use super::room;
 use super::row::{StoredBatch, count};
 use super::schema;
 use super::state::State;
+use super::steps;
 use crate::log;
 use crate::values::batch::Batch;
 use crate::values::config::SyncMode;
@@ -50,21 +50,26 @@ pub(super) fn replace(paths: &Paths, aside: &Paths) -> Result<SalvageReport, Spo
     let during = format!("salvage {}", aside.name());
     let fresh = Paths { database: paths.beside(".salvage") };
     for part in ["", "-wal", "-shm"] {
-        paths::remove_if_there(&fresh.beside(part)).during(&during)?;
+        steps::remove(&fresh.beside(part)).during(&during)?;
     }
-    paths::create_private(&fresh.database).during(&during)?;
+    steps::create(&fresh.database).during(&during)?;
     let mut conn = schema::connect_to_write(&fresh.database, SyncMode::Normal).during(&during)?;
     schema::migrate(&mut conn, &during)?;
+    steps::step().during(&during)?;
     let pages = Pages::open(&aside.database, &aside.wal()).during(&during)?;
 
     let report = Salvage { conn: &mut conn, pages, seen: BTreeSet::new(), kept: BTreeSet::new() }
         .run(&aside.database)
         .during(&during)?;
+    steps::step().during(&during)?;
     checkpoint_all(&conn).during(&during)?;
     drop(conn);
     for part in ["-wal", "-shm"] {
-        paths::remove_if_there(&fresh.beside(part)).during(&during)?;
+        steps::remove(&fresh.beside(part)).during(&during)?;
     }
+    steps::rename(&fresh.database, &paths.database).during(&during)?;
+    steps::sync_folder(paths).during(&during)?;
+    tracing::error!(
     fs::rename(&fresh.database, &paths.database).during(&during)?;
     paths.sync_folder().during(&during)?;
     log::error!(
@@ -147,7 +152,7 @@ impl Salvage<'_> {
                 self.copy_leaf(Image::newest(number))?;
             }
         }
-        for image in self.pages.other_images() {
+        for image in self.pages.all_images() {
             self.copy_leaf(image)?;
         }
         Ok(())

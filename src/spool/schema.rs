@@ -172,7 +172,11 @@ pub(super) fn connect_to_write(path: &Path, sync: SyncMode) -> rusqlite::Result<
 
 /// Brings an empty or an older file to this version, in one transaction.
 pub(super) fn migrate(conn: &mut Connection, during: &str) -> Result<(), SpoolError> {
-    match MIGRATIONS.to_latest(conn) {
+    migrate_by(&MIGRATIONS, conn, during)
+}
+
+fn migrate_by(migrations: &Migrations<'_>, conn: &mut Connection, during: &str) -> Result<(), SpoolError> {
+    match migrations.to_latest(conn) {
         Ok(()) => Ok(()),
         Err(rusqlite_migration::Error::RusqliteError { err, .. }) => Err(err).during(during),
         Err(error) => {
@@ -194,5 +198,61 @@ mod tests {
     #[test]
     fn the_migrations_apply() {
         MIGRATIONS.validate().unwrap();
+    }
+
+    /// What every version's tables are told by, where the number of the version cannot be trusted.
+    #[test]
+    fn no_two_versions_have_the_same_tables() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for version in 1..=STEPS.len() {
+            MIGRATIONS.to_version(&mut conn, version).unwrap();
+            assert!(seen.insert(tables(&conn).unwrap()), "version {version}");
+            assert!(is_ours(&conn));
+        }
+    }
+
+    /// A second step made up: it rewrites every row, so that it is of many pages.
+    const NEXT: &str = "ALTER TABLE batch ADD COLUMN colour TEXT; UPDATE batch SET colour = 'red' || body; \
+                        CREATE INDEX batch_colour ON batch (colour);";
+
+    /// Copies of the files as a kill leaves them at some moments of a migration, and what opening them finds.
+    #[test]
+    fn a_kill_during_a_migration_leaves_the_old_version_or_the_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plant.db");
+        File::create(&path).unwrap();
+        let mut conn = connect_to_write(&path, SyncMode::Normal).unwrap();
+        migrate(&mut conn, "test").unwrap();
+        for number in 1..=60 {
+            let insert = "INSERT INTO batch VALUES (?1, ?1, ?1, 1, 'x', 'x', 1, 1, 1, 1, 'x', NULL, 1, zeroblob(5000))";
+            conn.execute(insert, [number]).unwrap();
+        }
+        let log = |path: &Path| path.with_file_name("plant.db-wal");
+        let before = std::fs::metadata(log(&path)).unwrap().len();
+        let steps = [STEPS, &[M::up(NEXT)]].concat();
+        migrate_by(&Migrations::new(steps.clone()), &mut conn, "test").unwrap();
+        let (database, after) = (std::fs::read(&path).unwrap(), std::fs::read(log(&path)).unwrap());
+        assert!(after.len() as u64 > before + 20 * PAGE_BYTES);
+
+        // A kill, or a power cut, at some moments between the first write and the last.
+        let mut found = std::collections::BTreeSet::new();
+        let step = (after.len() - before as usize) / 12;
+        for end in (before as usize..=after.len()).step_by(step).chain([after.len()]) {
+            let copy = tempfile::tempdir().unwrap();
+            let path = copy.path().join("plant.db");
+            std::fs::write(&path, &database).unwrap();
+            std::fs::write(log(&path), &after[..end]).unwrap();
+            let mut conn = connect_to_write(&path, SyncMode::Normal).unwrap();
+            let version: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+            found.insert(version);
+            let red =
+                conn.query_row("SELECT count(*) FROM batch WHERE colour IS NOT NULL", [], |row| row.get(0));
+            assert_eq!(red.unwrap_or(0), if version == VERSION { 0 } else { 60 }, "{end}");
+            migrate_by(&Migrations::new(steps.clone()), &mut conn, "test").unwrap();
+            let sound: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+            assert_eq!(sound, "ok");
+        }
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), [VERSION, VERSION + 1]);
     }
 }

@@ -1,8 +1,8 @@
 //! A damaged file is moved out of the way under a new name, and a fresh one takes its place. Nothing is deleted.
 
 use std::fs;
-use std::io::{self, Read, Write};
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::path::Path;
 use std::time::SystemTime;
 
 use super::clock;
@@ -10,6 +10,7 @@ use super::error::{During, SpoolError};
 use super::paths::{self, Paths};
 use super::salvage::{self, SalvageReport};
 use super::schema::{self, PAGE_BYTES};
+use super::steps;
 
 /// Whether what lies there is ours, so that it may be moved: a lock file or a log beside it, the mark in its header,
 /// or the size of whole pages. Must be asked before the lock file is made.
@@ -37,13 +38,7 @@ pub(super) fn mark(paths: &Paths, now: SystemTime) -> Result<(), SpoolError> {
         return Ok(());
     }
     let suffix = free_suffix(paths, clock::unix_ms(now));
-    let write = || -> io::Result<()> {
-        let mut file = paths::create_private(&marker)?;
-        file.write_all(suffix.as_bytes())?;
-        file.sync_all()?;
-        paths.sync_folder()
-    };
-    write().during(during)
+    steps::write(&marker, paths, &suffix).during(during)
 }
 
 /// Does what [`mark`] announced, if it did: moves the files, salvages into a new one, puts that in place.
@@ -53,7 +48,7 @@ pub(super) fn resume(paths: &Paths) -> Result<Option<SalvageReport>, SpoolError>
     let suffix = match fs::read_to_string(&marker) {
         Ok(suffix) if is_suffix(&suffix) => suffix,
         // Torn by a crash while it was written: nothing was moved yet, and the damage will be found again.
-        Ok(_) => return fs::remove_file(&marker).map(|()| None).during(during),
+        Ok(_) => return steps::remove(&marker).map(|()| None).during(during),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).during(during),
     };
@@ -65,10 +60,10 @@ pub(super) fn resume(paths: &Paths) -> Result<Option<SalvageReport>, SpoolError>
         for part in PARTS {
             move_once(&paths.beside(part), &aside.beside(part)).during(&during)?;
         }
-        paths.sync_folder().during(&during)?;
+        steps::sync_folder(paths).during(&during)?;
         Some(salvage::replace(paths, &aside)?)
     };
-    fs::remove_file(&marker).during(during)?;
+    steps::remove(&marker).during(during)?;
     Ok(report)
 }
 
@@ -93,6 +88,6 @@ fn is_suffix(text: &str) -> bool {
     })
 }
 
-fn move_once(from: &PathBuf, to: &PathBuf) -> io::Result<()> {
-    if from.exists() && !to.exists() { fs::rename(from, to) } else { Ok(()) }
+fn move_once(from: &Path, to: &Path) -> io::Result<()> {
+    if from.exists() && !to.exists() { steps::rename(from, to) } else { Ok(()) }
 }

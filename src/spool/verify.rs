@@ -92,6 +92,11 @@ pub fn verify(path: impl AsRef<Path>) -> Result<Verification, SpoolError> {
 /// ```
 pub fn salvage(path: impl AsRef<Path>) -> Result<Option<SalvageReport>, SpoolError> {
     let paths = existing(path.as_ref(), "salvage")?;
+    // Asked before the lock file is there.
+    let is_ours = set_aside::looks_like_ours(&paths).during("salvage")?;
+    if !is_ours && !set_aside::is_under_way(&paths) {
+        return Err(SpoolError::new(SpoolErrorKind::NotASpool, format!("salvage {}", paths.name())));
+    }
     let mut lock = SpoolLock::acquire(&paths)?;
     if paths.database.exists() {
         lock.hold_file(&paths)?;
@@ -130,7 +135,8 @@ fn verify_at(paths: &Paths, held_by: Option<u32>) -> Result<Verification, SpoolE
             return Ok(found);
         }
     }
-    let is_false = schema::header_is_false(&paths.database).during(&during)?;
+    // Not beside an owner in this process: closing the file would drop the locks that SQLite holds on it.
+    let is_false = held_by.is_none() && schema::header_is_false(&paths.database).during(&during)?;
     found.note(is_false, "the header of the file is not as it was written");
     if !is_false {
         let looked =
