@@ -152,6 +152,10 @@ impl Log {
                 whole.push(place);
             }
             if is_ours {
+                // A transaction writes a page once, and each writes that of the state: here another began, and where the
+                // one before it ended is destroyed.
+                let is_next = any.iter().any(|(page, _)| *page == place.0);
+                self.commits_behind_damage += u64::from(is_next && is_damaged);
                 any.push(place);
             }
             let is_commit = is_ours && word(head, 4) != 0;

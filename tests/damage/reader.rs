@@ -73,6 +73,11 @@ impl Batch {
         if heads.iter().all(|place| !place.page_head_is_untouched(before, after)) {
             return Some("the head of its page, which says where its rows are, is damaged");
         }
+        let is_nameless =
+            |places: &Vec<Place>| places.iter().all(|place| !place.frame_head_is_untouched(before, after));
+        if self.copies.iter().all(|copy| copy.parts.iter().any(is_nameless)) {
+            return Some("the head of a frame, which says which page it is, is damaged");
+        }
         if heads.iter().any(|place| place.file == "-wal")
             && !log.is_untouched(0..LOG_HEADER + FRAME, before, after)
         {
@@ -87,6 +92,16 @@ impl Place {
         let there = |files: &Files| files.get(self.file)?.get(self.bytes.clone()).map(<[u8]>::to_vec);
         let length = after.get(self.file).map_or(0, Vec::len);
         self.needs <= length && there(after).is_some_and(|bytes| Some(bytes) == there(before))
+    }
+
+    /// Whether it can be told of which page the frame is, if it is in one.
+    fn frame_head_is_untouched(&self, before: &Files, after: &Files) -> bool {
+        if self.file.is_empty() {
+            return true;
+        }
+        let start = (self.bytes.start - LOG_HEADER) / FRAME * FRAME + LOG_HEADER;
+        let head = |files: &Files| files.get(self.file)?.get(start..start + FRAME_HEADER).map(<[u8]>::to_vec);
+        head(before) == head(after)
     }
 
     fn page_head_is_untouched(&self, before: &Files, after: &Files) -> bool {
