@@ -69,9 +69,6 @@ pub(super) fn replace(paths: &Paths, aside: &Paths) -> Result<SalvageReport, Spo
     }
     steps::rename(&fresh.database, &paths.database).during(&during)?;
     steps::sync_folder(paths).during(&during)?;
-    tracing::error!(
-    fs::rename(&fresh.database, &paths.database).during(&during)?;
-    paths.sync_folder().during(&during)?;
     log::error!(
         file = %paths.name(), set_aside = %aside.name(), batches = report.batches, points = report.points,
         damaged_points = report.damaged_points, "a damaged spool was replaced by what could be read of it"
