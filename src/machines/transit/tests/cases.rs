@@ -208,7 +208,11 @@ fn a_row_that_a_repair_could_not_save_is_stored_afresh_and_sent_in_its_place() {
         ..Default::default()
     };
     world.transit.committed(&outcome, world.now);
-    assert!(world.transit.window.contains_key(&6), "it is not left for a read that would not find it");
+    let is_read_next = world.transit.wants_read().is_some_and(|read| read.after < 6);
+    assert!(
+        world.transit.window.contains_key(&6) || is_read_next,
+        "it is not left for a read that would not find it"
+    );
     assert_eq!(world.transit.pending_points(), 80);
 }
 
