@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use faulty_vfs::{Asked, Call, Disk, Verdict};
+use faulty_vfs::{Asked, Call, Disk, SECTOR_BYTES, Verdict};
 
 /// What goes wrong, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) enum FaultKind {
     Sync,
     /// A write finds no space.
     Full,
-    /// A write is done halfway.
+    /// A write is done halfway, in whole sectors.
     Torn,
     /// The process ends there: nothing is done from then on.
     Dead,
@@ -87,7 +87,9 @@ impl Faults {
         state.struck = true;
         match (kind, asked.call) {
             (FaultKind::Full, _) => Verdict::Full,
-            (FaultKind::Torn, Call::Write { bytes, .. }) => Verdict::Torn(bytes.len() / 2),
+            (FaultKind::Torn, Call::Write { bytes, .. }) => {
+                Verdict::Torn(bytes.len() / 2 / SECTOR_BYTES * SECTOR_BYTES)
+            }
             _ => Verdict::IoError,
         }
     }
