@@ -183,6 +183,8 @@ impl Spool {
         }
         state.clock_ms = now_ms;
         self.write_state(state, during)?;
+        // How far numbers may go is in the database itself, so that a lost log does not give them twice.
+        checkpoint_if_room(&self.conn, &self.paths).during(during)?;
         Ok(Opened {
             tag: self.state.tag(),
             seq_next: self.state.life_first,
