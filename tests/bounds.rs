@@ -141,6 +141,7 @@ fn line_through(looks: &[Look], value: impl Fn(&Look) -> f64) -> (f64, f64) {
 
 #[test]
 fn an_hour_of_outage_and_the_drain_after_it_cost_disk_and_nothing_else() {
+    let _alone = alone();
     let slow = std::env::var_os("RUN_SLOW_TESTS").is_some();
     let points = if slow { POINTS } else { POINTS_SHORT };
     let sink = Sink::start_down(points);
@@ -234,4 +235,10 @@ fn status(field: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
     line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// One test at a time: both measure the process that they share.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

@@ -183,8 +183,11 @@ impl Spool {
         }
         state.clock_ms = now_ms;
         self.write_state(state, during)?;
-        // How far numbers may go is in the database itself, so that a lost log does not give them twice.
-        checkpoint_if_room(&self.conn, &self.paths).during(during)?;
+        // How far numbers may go is to be in the database itself, so that a lost log does not give them twice. What keeps
+        // it from there will be met again, where something is done about it.
+        if let Err(error) = checkpoint_if_room(&self.conn, &self.paths) {
+            log::warn!(file = %self.paths.name(), %error, "the log was not copied into the database");
+        }
         Ok(Opened {
             tag: self.state.tag(),
             seq_next: self.state.life_first,

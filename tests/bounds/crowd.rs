@@ -35,7 +35,7 @@ const THREADS_MAX: u64 = 40;
 
 const MEMORY_EACH_KIB: u64 = 512;
 
-/// What they have in common, and the other test of this program, which may run at the same time.
+/// What they have in common.
 const MEMORY_SHARED_KIB: u64 = 32 << 10;
 
 const LONG: Duration = Duration::from_secs(300);
@@ -79,6 +79,7 @@ impl Footprint {
 
 #[test]
 fn a_crowd_of_databases_is_cheap_idle_and_in_an_outage() {
+    let _alone = super::alone();
     let slow = std::env::var_os("RUN_SLOW_TESTS").is_some();
     let (databases, rounds, period) = match slow {
         true => (DATABASES, ROUNDS, PERIOD),
