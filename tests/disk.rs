@@ -12,6 +12,8 @@ mod errors;
 mod hanging;
 #[path = "disk/owners.rs"]
 mod owners;
+#[path = "disk/pace.rs"]
+mod pace;
 #[path = "disk/read_only.rs"]
 mod read_only;
 mod support;
@@ -22,9 +24,12 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use faulty_vfs::{Call, Disk, Verdict};
 use influx_spool::{
-    Database, DatabaseBuilder, DatabaseHandle, Event, Fate, Point, ShedReason, SpoolHealth, Standing, Told,
+    Database, DatabaseBuilder, DatabaseHandle, Event, Fate, Health, Point, ShedReason, SpoolHealth, Standing,
+    Told,
 };
+use pace::{Pace, Ward, cycles};
 use support::receiver::Receiver;
 use support::small_disk::SmallDisk;
 
@@ -117,11 +122,32 @@ fn what_was_delivered_while_others_filled_the_disk_is_not_sent_again() {
 }
 
 #[test]
+fn a_full_disk_is_nobody_elses_trouble() {
+    let is_full = |health: &Health| health.spool == SpoolHealth::DiskFull;
+    run(async {
+        let mut pace = Pace::start();
+        for _ in 0..cycles() {
+            let Some(disk) = SmallDisk::mount() else { return };
+            let mut ward = Ward::open(disk.folder());
+            pace.measure_alone().await;
+            let ballast = disk.fill_but(0);
+            ward.fall_sick(is_full).await;
+            ward.measure(&mut pace, Duration::ZERO, is_full).await;
+            ballast.set_len(0).unwrap();
+            ward.close().await;
+            pace.measure_alone().await;
+        }
+        pace.end("a full disk").await;
+    });
+}
+
+#[test]
 fn the_log_stays_small_in_an_outage_and_the_file_gives_its_space_back_after_it() {
     run(async {
         let receiver = Receiver::start_down();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("disk.db");
+        let disk = Disk::watch(folder.path()).unwrap();
         let size_of = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         let db = Database::builder("log").http(receiver.url()).spool(&file).gzip(false).start().unwrap();
         let mut log_max = 0;
@@ -138,18 +164,23 @@ fn the_log_stays_small_in_an_outage_and_the_file_gives_its_space_back_after_it()
         assert!(full > 80 << 20, "{full}");
         assert!(log_max <= LOG_BYTES_MAX, "{log_max}");
 
+        let (cut_off, mut given_back) = tokio::sync::watch::channel(false);
+        disk.judge(move |asked| {
+            if let Call::Truncate { len } = asked.call
+                && asked.file == "disk.db"
+            {
+                cut_off.send_replace(len <= FILE_BYTES_KEPT);
+            }
+            Verdict::Pass
+        });
         receiver.come_up();
         db.reconfigure(db.config()).await.unwrap();
         assert!(db.flush(LONG).await.unwrap().complete);
-        let given_back = async {
-            // The file shrinks slice by slice; nobody is told of it.
-            while size_of(&file) > FILE_BYTES_KEPT {
-                actix_rt::time::sleep(Duration::from_millis(20)).await;
-            }
-        };
-        tokio::time::timeout(LONG, given_back).await.unwrap_or_else(|_| panic!("{} bytes", size_of(&file)));
-        println!("log {log_max} bytes at most, file {full} bytes, then {}", size_of(&file));
+        let given_back = tokio::time::timeout(LONG, given_back.wait_for(|given_back| *given_back)).await;
+        assert!(given_back.is_ok(), "{} bytes", size_of(&file));
         db.stop(LONG).await.unwrap();
+        assert!(size_of(&file) <= FILE_BYTES_KEPT, "{} bytes", size_of(&file));
+        println!("log {log_max} bytes at most, file {full} bytes, then {}", size_of(&file));
     });
 }
 

@@ -102,6 +102,8 @@ pub(crate) enum SpoolSlot {
     Working(Instant),
     /// Nowhere: it failed, for this reason, and has to be opened again.
     Closed(String),
+    /// The same, and a worker has been opening it since then.
+    Opening(String, Instant),
     /// Closed for good.
     Stopped,
 }
@@ -370,11 +372,9 @@ impl Shared {
     /// Claims the right to open a spool that has failed; `false` if it has not, or somebody is at it.
     pub(crate) fn claim_reopening(&self) -> bool {
         let mut slot = self.slot();
-        let closed = matches!(*slot, SpoolSlot::Closed(_));
-        if closed {
-            *slot = SpoolSlot::Working(Instant::now());
-        }
-        closed
+        let SpoolSlot::Closed(why) = &mut *slot else { return false };
+        *slot = SpoolSlot::Opening(std::mem::take(why), Instant::now());
+        true
     }
 
     pub(crate) fn spool_is_closed(&self) -> bool {
@@ -383,7 +383,7 @@ impl Shared {
 
     /// Whether there is no open spool, here or with a worker.
     pub(crate) fn spool_is_gone(&self) -> bool {
-        !matches!(*self.slot(), SpoolSlot::Idle(_) | SpoolSlot::Working(_))
+        !matches!(*self.slot(), SpoolSlot::Idle(_) | SpoolSlot::Working(_) | SpoolSlot::Opening(..))
     }
 
     pub(crate) fn stamp_last_nanos(&self) -> Option<i64> {
@@ -536,10 +536,10 @@ impl Shared {
     fn spool_health(&self, withheld: Option<Withheld>) -> SpoolHealth {
         match &*self.slot() {
             SpoolSlot::InMemory => SpoolHealth::InMemory,
-            SpoolSlot::Closed(why) => SpoolHealth::Failing(why.clone()),
-            SpoolSlot::Working(since) if since.elapsed() > STALLED_AFTER => {
+            SpoolSlot::Working(since) | SpoolSlot::Opening(_, since) if since.elapsed() > STALLED_AFTER => {
                 SpoolHealth::Stalled(since.elapsed())
             }
+            SpoolSlot::Closed(why) | SpoolSlot::Opening(why, _) => SpoolHealth::Failing(why.clone()),
             _ => match withheld {
                 None => SpoolHealth::Ok,
                 Some(Withheld::SpoolFull) => SpoolHealth::Full,

@@ -222,9 +222,11 @@ impl Trip {
         let Some(options) = &self.shared.spool_options else { return };
         match keeping::reopen(&self.shared, options, Moment::now) {
             Ok(spool) => {
-                log::info!(database = &*self.shared.name, "the spool is open again");
-                self.shared.tell(Event::Spool(SpoolHealth::Ok));
+                let shared = Arc::clone(&self.shared);
                 self.come_home(Box::new(spool), Worked::default());
+                log::info!(database = &*shared.name, "the spool is open again");
+                // When it is so, for whoever looks. Before the spool can fail again: that is work on this lane, too.
+                shared.tell(Event::Spool(SpoolHealth::Ok));
             }
             Err(error) => self.close(&error),
         }

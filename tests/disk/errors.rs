@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use faulty_vfs::{Asked, Call, Disk, Verdict};
 use influx_spool::{
-    CallError, Database, DatabaseHandle, Event, Fate, Point, SpoolHealth, StartError, Told, inspect,
+    CallError, Database, DatabaseHandle, Event, Fate, Health, Point, SpoolHealth, StartError, Told, inspect,
 };
 
+use super::pace::{Pace, Ward, cycles};
 use super::support::ledger::{check_arrived, check_ledger, numbers};
 use super::support::receiver::Receiver;
 use super::{LONG, is_slow, run};
@@ -304,5 +305,26 @@ fn while_every_sync_fails_nothing_is_called_durable_and_afterwards_all_goes_on()
         check_arrived(&receiver, 0..2 * POINTS + 1);
         let left = inspect(folder.path().join("errors.db")).unwrap();
         assert_eq!((left.ledger, left.backlog.points), (report.stats.ledger, 0));
+    });
+}
+
+#[test]
+fn a_disk_on_which_every_sync_fails_is_nobody_elses_trouble() {
+    let is_failing = |health: &Health| matches!(&health.spool, SpoolHealth::Failing(words) if words.contains("disk I/O error"));
+    run(async {
+        let mut pace = Pace::start();
+        for _ in 0..cycles() {
+            let folder = tempfile::tempdir().unwrap();
+            let disk = Disk::watch(folder.path()).unwrap();
+            let mut ward = Ward::open(folder.path());
+            pace.measure_alone().await;
+            disk.judge(|asked| if asked.call == Call::Sync { Verdict::IoError } else { Verdict::Pass });
+            ward.fall_sick(is_failing).await;
+            ward.measure(&mut pace, Duration::ZERO, is_failing).await;
+            disk.relent();
+            ward.close().await;
+            pace.measure_alone().await;
+        }
+        pace.end("a disk on which every sync fails").await;
     });
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use faulty_vfs::{Call, Disk, Verdict};
 use futures_util::FutureExt;
-use influx_spool::{Database, DatabaseHandle, Events, Point, Seq, SpoolHealth, StartError};
+use influx_spool::{Database, DatabaseHandle, Events, Health, Point, Seq, SpoolHealth, StartError};
 
+use super::pace::{Pace, Ward, cycles};
 use super::support::ledger::{check_arrived, check_ledger, numbers};
 use super::support::receiver::Receiver;
 use super::support::small_disk::SmallDisk;
@@ -73,6 +74,34 @@ fn a_file_system_that_its_own_errors_made_read_only_is_waited_for_until_it_is_re
     });
 }
 
+#[test]
+fn a_read_only_file_system_is_nobody_elses_trouble() {
+    let is_read_only = |health: &Health| says(health, "Read-only file system");
+    run(async {
+        let mut pace = Pace::start();
+        for _ in 0..cycles() {
+            let Some(small) = SmallDisk::mount() else { return };
+            let disk = Disk::watch(small.folder()).unwrap();
+            let mut ward = Ward::open(small.folder());
+            pace.measure_alone().await;
+            disk.judge(|asked| if asked.call == Call::Sync { Verdict::IoError } else { Verdict::Pass });
+            ward.fall_sick(|health| says(health, "disk I/O error")).await;
+            until(|| small.set_read_only(true));
+            disk.relent();
+            ward.wait_for(is_read_only).await;
+            ward.measure(&mut pace, Duration::ZERO, is_read_only).await;
+            assert!(small.set_read_only(false));
+            ward.close().await;
+            pace.measure_alone().await;
+        }
+        pace.end("a read-only file system").await;
+    });
+}
+
+fn says(health: &Health, words: &str) -> bool {
+    matches!(&health.spool, SpoolHealth::Failing(said) if said.contains(words))
+}
+
 /// Everything arrives, once, and the counters are right.
 async fn check_end(db: &DatabaseHandle, receiver: &Receiver) {
     receiver.come_up();
@@ -99,7 +128,7 @@ fn push(db: &DatabaseHandle, numbers: std::ops::Range<u64>) -> Seq {
 /// Waits until the spool is said to fail with these words.
 async fn wait_for_words(db: &DatabaseHandle, events: &mut Events, words: &str) {
     let failing = async {
-        while !matches!(db.health().spool, SpoolHealth::Failing(said) if said.contains(words)) {
+        while !says(&db.health(), words) {
             events.next().await;
         }
     };

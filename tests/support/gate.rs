@@ -43,6 +43,11 @@ impl Gate {
         self.0.0.lock().unwrap().passed
     }
 
+    pub fn is_anybody_hanging(&self) -> bool {
+        let state = self.0.0.lock().unwrap();
+        state.is_closed && state.waiting > 0
+    }
+
     /// Waits until somebody hangs here.
     pub fn wait_until_hanging(&self, within: Duration) -> bool {
         let end = Instant::now() + within;
