@@ -220,7 +220,21 @@ impl Transit {
     /// The server answers by HTTP, though it was given nothing. While UDP carries everything nothing else would tell that an
     /// outage is over.
     pub(crate) fn answers_by_http(&mut self, now: Instant) {
-        if self.link.trouble().is_some_and(|(kind, _)| kind == TroubleKind::Unreachable) {
+        let Some((kind, _)) = self.link.trouble() else { return };
+        let is_over = match kind {
+            TroubleKind::Unreachable => true,
+            // Whoever answers may still take no points. While some are for HTTP, sending them tells.
+            TroubleKind::Timeout | TroubleKind::Unavailable => {
+                let by_udp = |held: &Held| held.leased.is_some_and(|holder| holder.wire == Wire::Udp);
+                !self.window.values().any(|held| !by_udp(held) && self.goes_by(held, Wire::Http, now))
+            }
+            // These do not pass: somebody has to mend them before HTTP is needed again.
+            TroubleKind::Unauthorized
+            | TroubleKind::NoSuchDatabase
+            | TroubleKind::Misconfigured
+            | TroubleKind::WrongEndpoint => false,
+        };
+        if is_over {
             self.succeed(Wire::Http, now);
         }
     }

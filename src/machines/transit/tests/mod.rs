@@ -5,4 +5,5 @@ mod healing;
 mod model;
 mod rig;
 mod shedding;
+mod wires;
 mod world;
