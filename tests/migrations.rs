@@ -34,10 +34,14 @@ fn a_file_of_a_newer_version_is_refused_and_not_touched() {
     let newest = *versions().last().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("new.db");
-    let mut bytes = support::receiver::gunzip(&fixture(newest));
-    bytes[VERSION_AT..VERSION_AT + 4].copy_from_slice(&(newest + 1).to_be_bytes());
+    std::fs::write(&file, support::receiver::gunzip(&fixture(newest))).unwrap();
+    let conn = rusqlite::Connection::open(&file).unwrap();
+    conn.execute_batch("CREATE TABLE what_comes_next (a)").unwrap();
+    conn.pragma_update(None, "user_version", newest + 1).unwrap();
+    drop(conn);
+    let bytes = std::fs::read(&file).unwrap();
+    assert_eq!(version_in(&bytes), newest + 1);
     let beside = |suffix: &str| folder.path().join(format!("new.db{suffix}"));
-    std::fs::write(&file, &bytes).unwrap();
     // A log that its owner left: of frames that say nothing, so that nothing of it counts.
     std::fs::write(beside("-wal"), vec![7; 40_000]).unwrap();
     std::fs::write(beside(".lock"), "4711\n").unwrap();

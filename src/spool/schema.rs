@@ -66,6 +66,8 @@ pub(super) fn probe(conn: &Connection, during: &str) -> Result<Probed, SpoolErro
     match found {
         0 => Err(SpoolError::new(SpoolErrorKind::Damaged, during)),
         1..=VERSION => Ok(Probed::Spool { version: found }),
+        // Each version has tables of its own: with those of one that we know the number is what is damaged.
+        _ if is_ours(conn) => Err(SpoolError::new(SpoolErrorKind::Damaged, during)),
         _ => Err(SpoolError::new(SpoolErrorKind::NewerSchema { found, known: VERSION }, during)),
     }
 }

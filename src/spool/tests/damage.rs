@@ -57,6 +57,23 @@ fn check_salvaged(bench: &Bench, stored: &BTreeSet<Vec<u8>>) -> (usize, Opened) 
     (saved.len(), opened)
 }
 
+/// Where the header has `user_version`: <https://www.sqlite.org/fileformat2.html#the_database_header>.
+const VERSION_AT: usize = 60;
+
+#[test]
+fn a_version_that_the_tables_belie_is_damage_and_not_a_newer_version() {
+    for byte in 0..4 {
+        let bench = Bench::new();
+        let stored = filled(&bench);
+        let (life, _) = bench.open();
+        life.close();
+        flip(bench.path(), VERSION_AT + byte);
+        let (saved, opened) = check_salvaged(&bench, &stored);
+        assert_eq!(saved, stored.len(), "byte {byte}");
+        assert_eq!(opened.salvaged.unwrap().damaged_points, Some(0), "byte {byte}");
+    }
+}
+
 #[test]
 fn a_wiped_header_costs_no_batch() {
     let bench = Bench::new();

@@ -101,6 +101,7 @@ fn a_newer_schema_is_refused_and_not_touched() {
     life.append(&[b"one"]);
     life.close();
     let conn = rusqlite::Connection::open(bench.path()).unwrap();
+    conn.execute_batch("CREATE TABLE what_comes_next (a)").unwrap();
     conn.pragma_update(None, "user_version", 99).unwrap();
     drop(conn);
 
