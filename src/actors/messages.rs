@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::context::PriorityContext;
 use super::database::Database;
 use super::push::Room;
-use super::shared::{Shared, wall_ms};
+use super::shared::Shared;
 use super::stop::{self, StopReport};
 use crate::machines::waiters::Until;
 use crate::spool::ReplayReport;
@@ -230,7 +230,7 @@ pub(crate) async fn replay_to(
     if shared.spool_options.is_none() {
         return Err(CallError::NoSpool);
     }
-    let replayed = shared.with(|transit| transit.replay(only, wall_ms()));
+    let replayed = shared.with(|transit| transit.replay(only));
     shared.ring_all();
     let replayed = answer_of(&shared, replayed, deadline).await?;
     let mut report = ReplayReport::default();

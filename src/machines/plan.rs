@@ -64,9 +64,9 @@ pub(crate) struct Replay {
     pub(crate) only: Option<QuarantineReason>,
     /// So many at most in one transaction.
     pub(crate) batches_max: usize,
-    /// Those that were set aside before this moment, in milliseconds since 1970: what is refused again is not replayed
-    /// for ever.
-    pub(crate) before_ms: i64,
+    /// Up to this row of the quarantine; up to the newest that is there if none is given. What is refused again is not
+    /// replayed for ever, and no clock is asked, which could have been set.
+    pub(crate) up_to: Option<RowId>,
     /// Those whose numbers are all below this one: batches are stored in the order of their numbers, and no row may be
     /// younger than what is only in memory.
     pub(crate) below_seq: u64,
@@ -84,6 +84,8 @@ pub(crate) struct Replayed {
     pub(crate) damaged: Tally,
     /// Whether there are more.
     pub(crate) more: bool,
+    /// The last row of the quarantine that is meant, for the transaction that takes more.
+    pub(crate) up_to: Option<RowId>,
     /// Why no more were taken, where that was neither their number nor their size: asking again at once would be in vain.
     pub(crate) withheld: Option<Withheld>,
 }

@@ -105,14 +105,25 @@ pub(super) struct Kept {
     pub(super) replays: u64,
 }
 
-/// The batches that are to be taken back, the longest kept first: at most `rows_max`.
-pub(super) fn wanted(conn: &Connection, replay: &Replay, rows_max: usize) -> rusqlite::Result<Vec<RowId>> {
+/// The row that was set aside last. No row is given its number again, be it gone.
+pub(super) fn newest(conn: &Connection) -> rusqlite::Result<Option<RowId>> {
+    conn.prepare_cached("SELECT max(id) FROM quarantine")?
+        .query_row([], |row| Ok(row.get::<_, Option<i64>>(0)?.map(RowId)))
+}
+
+/// The batches that are to be taken back, the longest kept first: those up to `newest`, at most `rows_max`.
+pub(super) fn wanted(
+    conn: &Connection,
+    replay: &Replay,
+    newest: RowId,
+    rows_max: usize,
+) -> rusqlite::Result<Vec<RowId>> {
     let reason = replay.only.map(|reason| Fate::Quarantined(reason).key());
     conn.prepare_cached(
-        "SELECT id FROM quarantine WHERE since_ms < ?1 AND (?2 IS NULL OR reason = ?2) AND last_seq < ?3 \
+        "SELECT id FROM quarantine WHERE id <= ?1 AND (?2 IS NULL OR reason = ?2) AND last_seq < ?3 \
          ORDER BY id LIMIT ?4",
     )?
-    .query_map(params![replay.before_ms, reason, int(replay.below_seq), int(rows_max as u64)], |row| {
+    .query_map(params![newest.0, reason, int(replay.below_seq), int(rows_max as u64)], |row| {
         row.get(0).map(RowId)
     })?
     .collect()

@@ -97,7 +97,7 @@ fn replay_all(
     opened: &Opened,
     only: Option<QuarantineReason>,
 ) -> Result<ReplayReport, SpoolError> {
-    let wanted = Replay { only, batches_max: BATCHES_PER_COMMIT, before_ms: i64::MAX, below_seq: u64::MAX };
+    let mut wanted = Replay { only, batches_max: BATCHES_PER_COMMIT, up_to: None, below_seq: u64::MAX };
     let mut report = ReplayReport::default();
     let mut number = opened.commit_number;
     loop {
@@ -106,6 +106,7 @@ fn replay_all(
         let plan = CommitPlan { number, replay: Some(wanted), ..CommitPlan::default() };
         let replayed = spool.commit(&plan, now)?.replayed.unwrap_or_default();
         report.add(&replayed);
+        wanted.up_to = replayed.up_to;
         if !replayed.more || report.is_short_of_room {
             return Ok(report);
         }
@@ -131,8 +132,13 @@ pub(super) fn take_back(
     wanted: Replay,
     room: Room,
 ) -> rusqlite::Result<Replayed> {
-    let mut rows = quarantine::wanted(conn, &wanted, wanted.batches_max.saturating_add(1))?;
-    let mut replayed = Replayed { more: rows.len() > wanted.batches_max, ..Replayed::default() };
+    let up_to = match wanted.up_to {
+        None => quarantine::newest(conn)?,
+        known => known,
+    };
+    let Some(newest) = up_to else { return Ok(Replayed::default()) };
+    let mut rows = quarantine::wanted(conn, &wanted, newest, wanted.batches_max.saturating_add(1))?;
+    let mut replayed = Replayed { more: rows.len() > wanted.batches_max, up_to, ..Replayed::default() };
     rows.truncate(wanted.batches_max);
     let (mut written, mut has_damaged) = (0, false);
     for row in rows {

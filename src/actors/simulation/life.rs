@@ -248,7 +248,7 @@ impl Life {
 
     pub(super) fn replay(&mut self) {
         self.out_of_order = true;
-        drop(self.shared.with(|transit| transit.replay(None, i64::MAX)));
+        drop(self.shared.with(|transit| transit.replay(None)));
     }
 
     /// A stop: everything that is only in memory is stored, and the file is closed. Whether that went well.

@@ -31,16 +31,11 @@ impl Replaying {
 }
 
 impl Transit {
-    /// Has batches taken back from quarantine that were set aside before `before_ms` (milliseconds since 1970), all or
-    /// those that are there for one reason. One replay follows the other.
-    pub(crate) fn replay(
-        &mut self,
-        only: Option<QuarantineReason>,
-        before_ms: i64,
-    ) -> oneshot::Receiver<Replayed> {
+    /// Has batches taken back from quarantine, all or those that are there for one reason. One replay follows the other.
+    pub(crate) fn replay(&mut self, only: Option<QuarantineReason>) -> oneshot::Receiver<Replayed> {
         let (answer, receiver) = oneshot::channel();
         let below_seq = self.next_seq;
-        let wanted = Replay { only, batches_max: BATCHES_MAX, before_ms, below_seq };
+        let wanted = Replay { only, batches_max: BATCHES_MAX, up_to: None, below_seq };
         // Whatever is older than the call and only in memory has to be stored before.
         self.commit_up_to(self.last_seq());
         if !self.dismissed {
@@ -77,12 +72,20 @@ impl Transit {
         done.backlog.bytes += replayed.backlog.bytes;
         done.damaged += replayed.damaged;
         done.withheld = replayed.withheld;
+        replaying.wanted.up_to = replayed.up_to;
         if replayed.more && replayed.withheld.is_none() {
             self.replays.push_front(replaying);
         } else {
             self.waiters.replayed(replaying.answer, replaying.done);
         }
         self.link.try_now(now);
+    }
+
+    /// The file may have been salvaged: its rows are numbered anew.
+    pub(super) fn forget_replayed_rows(&mut self) {
+        for replaying in &mut self.replays {
+            replaying.wanted.up_to = None;
+        }
     }
 
     /// A transaction took batches back, and its answer is lost: the file knows which.

@@ -277,6 +277,7 @@ impl Transit {
         if opened.salvaged {
             // Rows may be there again that were read, and done with, before: their record is what was damaged.
             self.read_anew_from(0);
+            self.forget_replayed_rows();
         }
         self.beyond = self.rows_unaccounted_for(opened.backlog);
         self.books.resync(&opened.ledger, self.written_off());

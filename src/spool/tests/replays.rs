@@ -8,7 +8,7 @@ const REFUSED: Fate = Fate::Quarantined(QuarantineReason::Refused);
 const CONFLICT: Fate = Fate::Quarantined(QuarantineReason::TypeConflict);
 
 /// All, now.
-const ALL: Replay = Replay { only: None, batches_max: usize::MAX, before_ms: i64::MAX, below_seq: u64::MAX };
+const ALL: Replay = Replay { only: None, batches_max: usize::MAX, up_to: None, below_seq: u64::MAX };
 
 fn replay_plan(replay: Replay) -> CommitPlan {
     CommitPlan { replay: Some(replay), ..CommitPlan::default() }
@@ -72,15 +72,41 @@ fn a_replay_takes_the_longest_kept_first_and_so_many_at_a_time() {
     let (mut life, _) = bench.open();
     quarantine(&mut life, &[(b"1", CONFLICT), (b"2", REFUSED), (b"3", REFUSED), (b"4", REFUSED)]);
     let some = Replay { only: Some(QuarantineReason::Refused), batches_max: 2, ..ALL };
-    let none = life.commit(replay_plan(Replay { before_ms: now_ms(), ..some })).replayed.unwrap();
-    assert_eq!(none, Replayed::default());
-    let first = life.commit(replay_plan(Replay { before_ms: now_ms() + 1, ..some })).replayed.unwrap();
+    let first = life.commit(replay_plan(some)).replayed.unwrap();
     assert_eq!((first.first_seq, first.backlog.batches, first.more), (11, 2, true));
     let last = life.commit(replay_plan(some)).replayed.unwrap();
     assert_eq!((last.first_seq, last.backlog.batches, last.more), (31, 1, false));
     assert_eq!(life.bodies(), ["2", "3", "4"]);
     let nothing = life.commit(replay_plan(Replay { batches_max: 0, ..ALL })).replayed.unwrap();
     assert_eq!((nothing.backlog.batches, nothing.more), (0, true));
+}
+
+#[test]
+fn what_is_refused_again_is_not_replayed_for_ever() {
+    let bench = Bench::new();
+    let (mut life, _) = bench.open();
+    quarantine(&mut life, &[(b"1", REFUSED), (b"2", REFUSED)]);
+    let first = life.commit(replay_plan(Replay { batches_max: 1, ..ALL })).replayed.unwrap();
+    assert_eq!((first.first_seq, first.more), (1, true));
+    let rows = life.all();
+    life.settle(&rows, REFUSED);
+    let rest = life.commit(replay_plan(Replay { up_to: first.up_to, ..ALL })).replayed.unwrap();
+    assert_eq!((rest.first_seq, rest.backlog.batches, rest.more), (11, 1, false));
+    let next = life.commit(replay_plan(ALL)).replayed.unwrap();
+    assert_eq!((next.first_seq, next.backlog.batches), (1, 1), "by the next call it is");
+}
+
+/// A call that comes in the millisecond of the refusal, or after the clock was set back.
+#[test]
+fn what_was_set_aside_is_replayed_whatever_the_clock_says() {
+    for earlier in [Duration::ZERO, Duration::from_secs(3_600)] {
+        let bench = Bench::new();
+        let (mut life, _) = bench.open();
+        quarantine(&mut life, &[(b"1", REFUSED)]);
+        let plan = CommitPlan { number: life.number + 1, ..replay_plan(ALL) };
+        let committed = life.spool.commit(&plan, now() - earlier).unwrap();
+        assert_eq!(committed.replayed.unwrap().backlog.batches, 1, "{earlier:?} before");
+    }
 }
 
 #[test]

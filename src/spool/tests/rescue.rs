@@ -30,9 +30,8 @@ fn filled(bench: &Bench) {
     let direct = direct.collect();
     life.next = LINES + 1;
     life.commit(CommitPlan { direct, ..CommitPlan::default() });
-    let replay = |points| {
-        Some(Replay { only: None, batches_max: points as usize, before_ms: i64::MAX, below_seq: u64::MAX })
-    };
+    let replay =
+        |points| Some(Replay { only: None, batches_max: points as usize, up_to: None, below_seq: u64::MAX });
     life.commit(CommitPlan { replay: replay(DELIVERED), ..CommitPlan::default() });
     let rows = life.all();
     life.settle(&rows, Fate::Delivered);
@@ -109,8 +108,7 @@ fn no_lost_page_brings_back_what_left_the_quarantine() {
         drop(opened);
 
         // Whatever was found, nothing of it breaks the sums when it is replayed.
-        let replay =
-            Some(Replay { only: None, batches_max: usize::MAX, before_ms: i64::MAX, below_seq: u64::MAX });
+        let replay = Some(Replay { only: None, batches_max: usize::MAX, up_to: None, below_seq: u64::MAX });
         life.commit(CommitPlan { replay, ..CommitPlan::default() });
         let rows = life.all();
         let committed = life.settle(&rows, Fate::Delivered);

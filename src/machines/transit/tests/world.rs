@@ -206,7 +206,7 @@ impl World {
 
     /// Somebody asks for what is in quarantine.
     pub(super) fn replay(&mut self) {
-        self.replays.push(self.transit.replay(None, i64::MAX));
+        self.replays.push(self.transit.replay(None));
     }
 
     /// The file's word counts: of what it dropped, and of what was damaged.
