@@ -26,6 +26,10 @@ doc:
 bench:
     cargo bench --all-features
 
+# Beside what others would use instead: benches/README.md.
+versus *options:
+    benches/versus/run {{options}}
+
 # Everything that has to pass before a change goes in.
 ci:
     .ci/run

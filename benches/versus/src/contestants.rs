@@ -1,0 +1,141 @@
+//! Who takes part, each at its best setting.
+//!
+//! The settings of the opponents were tried out: bodies of 1,000 to 50,000 points, one to eight bodies under way, three runs of
+//! each. What is here had the least CPU time (median), or was no dearer by more than two runs of one setting differ.
+
+use crate::job::Job;
+use crate::lines::Mix;
+use crate::micro::{Encode, Encoding, Push};
+use crate::writers::spool::{Durability, Setting, Way};
+use crate::writers::{Load, influxdb, influxdb2, questdb, spool, vmagent};
+use crate::yardsticks::{self, Yardstick};
+
+/// One setting of one writer or yardstick.
+#[derive(Clone, Debug)]
+pub struct Contestant {
+    /// What it is a setting of. Of several, the better one counts.
+    pub family: &'static str,
+    pub setting: &'static str,
+    pub mix: Mix,
+    pub job: Job,
+    /// Rounds it takes part in at most, where one takes long.
+    pub rounds_max: usize,
+}
+
+/// How much of the work is done: all, or a tenth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    Full,
+    Short,
+}
+
+/// The writers, as they stand in the tables.
+pub const WRITERS: [&str; 9] = [
+    SPOOL_GZIP,
+    SPOOL_PLAIN,
+    SPOOL_BORROWED,
+    WINDOW_GZIP,
+    WINDOW_PLAIN,
+    QUESTDB,
+    INFLUXDB2,
+    INFLUXDB,
+    VMAGENT,
+];
+
+pub const YARDSTICKS: [&str; 5] = [COPY_WARM, COPY_COLD, DEFLATE, WRITE_PLAIN, WRITE_GZIP];
+
+pub const SPOOL_GZIP: &str = "influx-spool, durable, gzip";
+pub const SPOOL_PLAIN: &str = "influx-spool, durable";
+pub const SPOOL_BORROWED: &str = "influx-spool, durable, points borrowed";
+pub const WINDOW_GZIP: &str = "influx-spool, default window, gzip";
+pub const WINDOW_PLAIN: &str = "influx-spool, default window";
+pub const QUESTDB: &str = "questdb-rs";
+pub const INFLUXDB2: &str = "influxdb2";
+pub const INFLUXDB: &str = "influxdb";
+pub const VMAGENT: &str = "vmagent";
+pub const COPY_WARM: &str = "memcpy, in the cache";
+pub const COPY_COLD: &str = "memcpy, from and to memory";
+pub const DEFLATE: &str = "deflate, level 1";
+pub const WRITE_PLAIN: &str = "write + fdatasync";
+pub const WRITE_GZIP: &str = "write + fdatasync, gzip";
+pub const ENCODE_BORROWED: &str = "encode, borrowed";
+pub const ENCODE_SERIES: &str = "encode, prepared series";
+pub const ENCODE_QUESTDB: &str = "encode, questdb-rs";
+pub const PUSH_1: &str = "push, one producer";
+pub const PUSH_2: &str = "push, two producers";
+
+/// Those who are given the hard points, too.
+const HARD: [&str; 9] = [
+    SPOOL_GZIP,
+    SPOOL_PLAIN,
+    SPOOL_BORROWED,
+    QUESTDB,
+    INFLUXDB2,
+    INFLUXDB,
+    DEFLATE,
+    ENCODE_BORROWED,
+    ENCODE_QUESTDB,
+];
+
+/// Everybody, in the order of the tables.
+pub fn all(size: Size) -> Vec<Contestant> {
+    let hard = given(Mix::Hard, size).into_iter().filter(|contestant| HARD.contains(&contestant.family));
+    given(Mix::Realistic, size).into_iter().chain(hard).collect()
+}
+
+fn given(mix: Mix, size: Size) -> Vec<Contestant> {
+    let scale = |points: u64| if size == Size::Short { points / 10 } else { points };
+    let load = |points, producers| Load { mix, points: scale(points), producers };
+    let mut all = Vec::new();
+    let mut add =
+        |family, setting, job| all.push(Contestant { family, setting, mix, job, rounds_max: usize::MAX });
+
+    let each = Durability::Each;
+    let (window, series, borrowed) = (Durability::Window, Way::Series, Way::Borrowed);
+    let spools = [
+        (SPOOL_GZIP, true, each, series),
+        (SPOOL_PLAIN, false, each, series),
+        (SPOOL_BORROWED, false, each, borrowed),
+        (WINDOW_GZIP, true, window, series),
+        (WINDOW_PLAIN, false, window, series),
+    ];
+    for (family, gzip, durability, way) in spools {
+        let setting = Setting { gzip, durability, way, ..Setting::default() };
+        for (producers, name) in [(1, "1 producer"), (2, "2 producers")] {
+            add(family, name, Job::Spool(spool::Run { load: load(2_000_000, producers), setting }));
+        }
+    }
+    for (producers, name) in [(1, "1 producer"), (2, "2 producers")] {
+        let run = questdb::Run { load: load(2_000_000, producers), batch_points: 5_000 };
+        add(QUESTDB, name, Job::Questdb(run));
+    }
+    let run = influxdb2::Run { load: load(500_000, 2), batch_points: 20_000 };
+    add(INFLUXDB2, "2 tasks", Job::Influxdb2(run));
+    let run = influxdb::Run { load: load(500_000, 8), batch_points: 1_000 };
+    add(INFLUXDB, "8 tasks", Job::Influxdb(run));
+    let run = vmagent::Run { load: load(1_000_000, 2), batch_points: 50_000 };
+    add(VMAGENT, "2 connections", Job::Vmagent(run));
+
+    let yardsticks = [
+        (COPY_WARM, Yardstick::CopyWarm, 5_000_000),
+        (COPY_COLD, Yardstick::CopyCold, 1_000_000),
+        (DEFLATE, Yardstick::Deflate, 500_000),
+        (WRITE_PLAIN, Yardstick::WritePlain, 1_000_000),
+        (WRITE_GZIP, Yardstick::WriteGzip, 1_000_000),
+    ];
+    for (family, yardstick, points) in yardsticks {
+        add(family, "", Job::Yardstick(yardsticks::Run { yardstick, mix, points: scale(points) }));
+    }
+
+    let encodings = [
+        (ENCODE_BORROWED, Encoding::Borrowed),
+        (ENCODE_SERIES, Encoding::Series),
+        (ENCODE_QUESTDB, Encoding::Questdb),
+    ];
+    for (family, by) in encodings {
+        add(family, "", Job::Encode(Encode { by, mix, points: scale(2_000_000) }));
+    }
+    add(PUSH_1, "", Job::Push(Push { load: load(2_000_000, 1) }));
+    add(PUSH_2, "", Job::Push(Push { load: load(2_000_000, 2) }));
+    all
+}

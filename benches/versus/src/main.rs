@@ -1,0 +1,78 @@
+//! influx-spool beside what others would use instead, on the same points, in one run. `benches/README.md` says what is
+//! measured, and how.
+//!
+//! The program starts itself again: as the sink, and for every measured run.
+
+mod contestants;
+mod figures;
+mod job;
+mod lines;
+mod machine;
+mod micro;
+mod options;
+mod plot;
+mod rounds;
+mod rows;
+mod sink;
+mod table;
+mod usage;
+mod writers;
+mod yardsticks;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::job::Job;
+use crate::options::Options;
+use crate::sink::{Clock, Sink};
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("sink") if arguments.iter().any(|argument| argument == "--clock") => sink::serve(Clock::Read),
+        Some("sink") => sink::serve(Clock::Ignored),
+        Some("work") => work(&arguments[1..]),
+        _ => compare(&Options::parse(&arguments)?),
+    }
+}
+
+/// Does one job, and prints its figures.
+fn work(arguments: &[String]) -> Result<()> {
+    let [job, sink, dir] = arguments else { bail!("work: a job, a sink, a folder") };
+    let job: Job = serde_json::from_str(job).context("read the job")?;
+    let sink: Sink = serde_json::from_str(sink).context("read the sink")?;
+    println!("{}", serde_json::to_string(&job.work(&sink, Path::new(dir))?)?);
+    Ok(())
+}
+
+/// Runs everybody, and prints the tables.
+fn compare(options: &Options) -> Result<()> {
+    let rows: Vec<_> = rows::all().into_iter().filter(|row| options.selects(row.title)).collect();
+    let needed: Vec<_> = rows.iter().flat_map(|row| row.families().collect::<Vec<_>>()).collect();
+    let wanted = |family: &str| needed.contains(&family) || options.selects(family);
+    let contestants = contestants::all(options.size)
+        .into_iter()
+        .filter(|contestant| wanted(contestant.family))
+        .filter(|contestant| {
+            contestant.family != contestants::VMAGENT || writers::vmagent::version().is_some()
+        })
+        .collect();
+    let results = rounds::run(contestants, options.rounds, &options.dir)?;
+    let tables = table::markdown(&results, &rows, &options.dir);
+    println!("{tables}");
+    if options.write { write(&tables, plot::svg(&results)) } else { Ok(()) }
+}
+
+/// Puts the results where the documents show them.
+fn write(tables: &str, plot: Option<String>) -> Result<()> {
+    let benches = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("find benches")?;
+    let page = format!(
+        "# What was measured\n\nWritten by `benches/versus/run --write`; [README.md](README.md) says what it means.\n\n\
+         ![CPU time of each writer](results.svg)\n\n{tables}"
+    );
+    fs::write(benches.join("results.md"), page)?;
+    plot.map_or(Ok(()), |plot| fs::write(benches.join("results.svg"), plot))?;
+    Ok(())
+}

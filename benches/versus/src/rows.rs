@@ -1,0 +1,214 @@
+//! What is aimed at, row by row, and what was reached.
+
+use crate::contestants as who;
+use crate::figures::Figure;
+
+/// One thing that a user may care about, with its targets.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub title: &'static str,
+    pub targets: Vec<Target>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub what: &'static str,
+    pub limit: Limit,
+    pub measure: Measure,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Limit {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Measure {
+    Of(Side),
+    /// The first for each one of the second, within a round.
+    Ratio(Side, Side),
+}
+
+/// A figure of a family.
+#[derive(Clone, Copy, Debug)]
+pub struct Side {
+    pub family: &'static str,
+    pub figure: Figure,
+    pub choice: Choice,
+}
+
+/// Which setting of a family counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The one with the most points a second, for every figure: our own.
+    Fastest,
+    /// The one with the least CPU time: the best an opponent can do in what it is compared in.
+    Cheapest,
+}
+
+use Choice::{Cheapest, Fastest};
+use Figure::{CpuSeconds, MicrosecondsP99, Nanoseconds, PointsPerSecond, WrittenPerBody};
+use Limit::{AtLeast, AtMost};
+
+pub fn all() -> Vec<Row> {
+    vec![
+        Row {
+            title: "encode a point",
+            targets: vec![
+                of("borrowed, ns", AtMost(90.0), fastest(who::ENCODE_BORROWED, Nanoseconds)),
+                ratio(
+                    "borrowed ÷ questdb-rs' buffer",
+                    AtMost(0.35),
+                    fastest(who::ENCODE_BORROWED, Nanoseconds),
+                    fastest(who::ENCODE_QUESTDB, Nanoseconds),
+                ),
+                of("prepared series, ns", AtMost(50.0), fastest(who::ENCODE_SERIES, Nanoseconds)),
+            ],
+        },
+        Row {
+            title: "push: encode, number, queue",
+            targets: vec![
+                of("one producer, ns", AtMost(120.0), fastest(who::PUSH_1, Nanoseconds)),
+                ratio(
+                    "points/s of two producers ÷ of one",
+                    AtLeast(1.6),
+                    fastest(who::PUSH_2, PointsPerSecond),
+                    fastest(who::PUSH_1, PointsPerSecond),
+                ),
+                of("p99 of a push, two producers, µs", AtMost(5.0), fastest(who::PUSH_2, MicrosecondsP99)),
+            ],
+        },
+        Row {
+            title: "end to end, durable, gzip",
+            targets: vec![
+                of("points/s", AtLeast(2_500_000.0), fastest(who::SPOOL_GZIP, PointsPerSecond)),
+                of("CPU s a million", AtMost(0.65), fastest(who::SPOOL_GZIP, CpuSeconds)),
+                ratio(
+                    "CPU ÷ deflate alone",
+                    AtMost(1.4),
+                    fastest(who::SPOOL_GZIP, CpuSeconds),
+                    fastest(who::DEFLATE, CpuSeconds),
+                ),
+            ],
+        },
+        Row {
+            title: "end to end, durable, not compressed",
+            targets: vec![
+                of("points/s", AtLeast(3_000_000.0), fastest(who::SPOOL_PLAIN, PointsPerSecond)),
+                of("CPU s a million", AtMost(0.40), fastest(who::SPOOL_PLAIN, CpuSeconds)),
+                ratio(
+                    "points/s ÷ write + fdatasync",
+                    AtLeast(0.5),
+                    fastest(who::SPOOL_PLAIN, PointsPerSecond),
+                    fastest(who::WRITE_PLAIN, PointsPerSecond),
+                ),
+            ],
+        },
+        Row {
+            title: "healthy link, default window",
+            targets: vec![
+                ratio(
+                    "points/s ÷ durable, gzip",
+                    AtLeast(1.0),
+                    fastest(who::WINDOW_GZIP, PointsPerSecond),
+                    fastest(who::SPOOL_GZIP, PointsPerSecond),
+                ),
+                ratio(
+                    "points/s ÷ durable, not compressed",
+                    AtLeast(1.0),
+                    fastest(who::WINDOW_PLAIN, PointsPerSecond),
+                    fastest(who::SPOOL_PLAIN, PointsPerSecond),
+                ),
+                of("written to disk ÷ bodies, gzip", AtMost(0.01), fastest(who::WINDOW_GZIP, WrittenPerBody)),
+                of("written to disk ÷ bodies", AtMost(0.01), fastest(who::WINDOW_PLAIN, WrittenPerBody)),
+            ],
+        },
+        Row {
+            title: "vmagent, its process alone",
+            targets: vec![
+                ratio(
+                    "its CPU ÷ ours, durable, gzip",
+                    AtLeast(2.3),
+                    cheapest(who::VMAGENT, CpuSeconds),
+                    fastest(who::SPOOL_GZIP, CpuSeconds),
+                ),
+                ratio(
+                    "its CPU ÷ ours, durable",
+                    AtLeast(3.0),
+                    cheapest(who::VMAGENT, CpuSeconds),
+                    fastest(who::SPOOL_PLAIN, CpuSeconds),
+                ),
+            ],
+        },
+        Row {
+            title: "questdb-rs, which has no buffer",
+            targets: vec![
+                ratio(
+                    "our CPU, durable ÷ its",
+                    AtMost(1.0),
+                    fastest(who::SPOOL_PLAIN, CpuSeconds),
+                    cheapest(who::QUESTDB, CpuSeconds),
+                ),
+                ratio(
+                    "our CPU, points borrowed ÷ its",
+                    AtMost(1.0),
+                    fastest(who::SPOOL_BORROWED, CpuSeconds),
+                    cheapest(who::QUESTDB, CpuSeconds),
+                ),
+            ],
+        },
+        Row {
+            title: "influxdb2 and influxdb, which have no buffer",
+            targets: vec![
+                ratio(
+                    "influxdb2's CPU ÷ ours, durable",
+                    AtLeast(3.0),
+                    cheapest(who::INFLUXDB2, CpuSeconds),
+                    fastest(who::SPOOL_PLAIN, CpuSeconds),
+                ),
+                ratio(
+                    "influxdb's CPU ÷ ours, durable",
+                    AtLeast(3.0),
+                    cheapest(who::INFLUXDB, CpuSeconds),
+                    fastest(who::SPOOL_PLAIN, CpuSeconds),
+                ),
+            ],
+        },
+    ]
+}
+
+impl Row {
+    /// The families it needs.
+    pub fn families(&self) -> impl Iterator<Item = &'static str> {
+        self.targets.iter().flat_map(|target| match target.measure {
+            Measure::Of(side) => vec![side.family],
+            Measure::Ratio(side, other) => vec![side.family, other.family],
+        })
+    }
+}
+
+impl Limit {
+    pub fn is_met(self, value: f64) -> bool {
+        match self {
+            AtMost(limit) => value <= limit,
+            AtLeast(limit) => value >= limit,
+        }
+    }
+}
+
+const fn of(what: &'static str, limit: Limit, side: Side) -> Target {
+    Target { what, limit, measure: Measure::Of(side) }
+}
+
+const fn ratio(what: &'static str, limit: Limit, side: Side, other: Side) -> Target {
+    Target { what, limit, measure: Measure::Ratio(side, other) }
+}
+
+const fn fastest(family: &'static str, figure: Figure) -> Side {
+    Side { family, figure, choice: Fastest }
+}
+
+const fn cheapest(family: &'static str, figure: Figure) -> Side {
+    Side { family, figure, choice: Cheapest }
+}

@@ -1,0 +1,173 @@
+//! influx-spool itself, from push to the sink's answer.
+
+use std::ops::Range;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use influx_spool::{
+    Database, DatabaseBuilder, DatabaseHandle, Fate, FieldRef, PointRef, PushError, PushReason, SeriesPusher,
+    Timestamp, WhenFull,
+};
+use serde::{Deserialize, Serialize};
+
+use super::Load;
+use crate::figures::{Figures, measured};
+use crate::lines::{Mix, Shape, timestamp, values};
+use crate::sink::Sink;
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    pub load: Load,
+    pub setting: Setting,
+}
+
+/// How a database is set. What is not here is left at its default.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Setting {
+    pub gzip: bool,
+    pub durability: Durability,
+    pub way: Way,
+    pub in_flight: usize,
+    pub queue_points: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Durability {
+    /// Every batch is synced to disk before it is sent: `loss_window = 0`, `sync = full`.
+    Each,
+    /// The default: what is not answered within a second is stored.
+    Window,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Way {
+    /// Names and tags are encoded once.
+    Series,
+    /// Every push names all of its point, borrowed.
+    Borrowed,
+}
+
+/// How long a producer lets a full queue be before it tries again: a thousandth of what the queue holds at full speed.
+const FULL_QUEUE: Duration = Duration::from_micros(200);
+
+const DEADLINE: Duration = Duration::from_secs(300);
+
+impl Default for Setting {
+    /// Durable, in order, plain. The queue holds 40 batches: what a disk may hold up while 2.5 million points a second come in
+    /// is less than a tenth of a second's worth then.
+    fn default() -> Self {
+        Self {
+            gzip: false,
+            durability: Durability::Each,
+            way: Way::Series,
+            in_flight: 1,
+            queue_points: 200_000,
+        }
+    }
+}
+
+impl Setting {
+    pub fn builder(&self, url: &str, spool: &Path) -> DatabaseBuilder {
+        let builder = Database::builder("versus").http(url).spool(spool).gzip(self.gzip);
+        let builder = match self.durability {
+            Durability::Each => builder.loss_window(Duration::ZERO),
+            Durability::Window => builder,
+        };
+        let setting = *self;
+        builder.when_full(WhenFull::Refuse).configure(move |config| {
+            config.http.in_flight = setting.in_flight.try_into().unwrap_or(std::num::NonZeroUsize::MIN);
+            config.queue.points_max = setting.queue_points.try_into().unwrap_or(std::num::NonZeroUsize::MIN);
+        })
+    }
+}
+
+impl Run {
+    pub fn run(&self, sink: &Sink, dir: &Path) -> Result<Figures> {
+        measured(self.load.points, || {
+            let db = self.setting.builder(&sink.url(), &dir.join("versus.db")).start()?;
+            self.load.produce(|share| push(&db, self.load.mix, self.setting.way, share))?;
+            flush(&db)?;
+            stop(&db)
+        })
+    }
+}
+
+/// Pushes the points of a share, waiting while the queue is full.
+pub fn push(db: &DatabaseHandle, mix: Mix, way: Way, share: Range<u64>) -> Result<()> {
+    let shapes = mix.shapes();
+    match way {
+        Way::Series => {
+            let series =
+                shapes.iter().map(|shape| db.series(&shape.series())).collect::<Result<Vec<_>, _>>()?;
+            for n in share {
+                let which = n as usize % shapes.len();
+                until_accepted(|| push_values(&series[which], mix, &shapes[which], n))?;
+            }
+        }
+        Way::Borrowed => {
+            for n in share {
+                let shape = &shapes[n as usize % shapes.len()];
+                until_accepted(|| push_borrowed(db, mix, shape, n))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+pub type Pusher = SeriesPusher<(f64, i64, bool, &'static str)>;
+
+fn push_values(series: &Pusher, mix: Mix, shape: &Shape, n: u64) -> Result<(), PushError<()>> {
+    series.push_at(Timestamp::from_nanos(timestamp(n)), values(mix, shape, n)).map(drop)
+}
+
+fn push_borrowed(db: &DatabaseHandle, mix: Mix, shape: &Shape, n: u64) -> Result<(), PushError<()>> {
+    let [a, b, c, d] = &shape.tags;
+    let tags = [(a.0, a.1.as_str()), (b.0, b.1.as_str()), (c.0, c.1.as_str()), (d.0, d.1.as_str())];
+    let (float, integer, boolean, text) = values(mix, shape, n);
+    let [e, f, g, h] = shape.fields;
+    let fields = [
+        (e, FieldRef::Float(float)),
+        (f, FieldRef::Integer(integer)),
+        (g, FieldRef::Boolean(boolean)),
+        (h, FieldRef::String(text)),
+    ];
+    let timestamp = Some(Timestamp::from_nanos(timestamp(n)));
+    db.push_ref(&PointRef { measurement: shape.measurement, tags: &tags, fields: &fields, timestamp })
+        .map(drop)
+}
+
+fn until_accepted(push: impl Fn() -> Result<(), PushError<()>>) -> Result<()> {
+    loop {
+        match push() {
+            Ok(()) => return Ok(()),
+            Err(error) if error.reason == PushReason::Full => thread::sleep(FULL_QUEUE),
+            Err(error) => bail!("push: {error}"),
+        }
+    }
+}
+
+/// Waits until everything is delivered.
+pub fn flush(db: &DatabaseHandle) -> Result<()> {
+    let report = wait(db.flush(DEADLINE))??;
+    ensure!(report.complete, "{} points are pending after the flush", report.pending);
+    let ledger = db.stats().ledger;
+    let (accepted, delivered) = (ledger.accepted().points, ledger.of(Fate::Delivered).points);
+    ensure!(accepted == delivered, "{delivered} of {accepted} points were delivered");
+    Ok(())
+}
+
+/// Stops it, the spool's last checkpoint included.
+pub fn stop(db: &DatabaseHandle) -> Result<()> {
+    let report = wait(db.stop(DEADLINE))??;
+    ensure!(report.closed, "the spool was not closed");
+    Ok(())
+}
+
+/// Waits for a call.
+pub fn wait<T>(call: impl Future<Output = T>) -> Result<T> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("make a runtime")?;
+    Ok(runtime.block_on(call))
+}
