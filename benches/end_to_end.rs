@@ -86,42 +86,46 @@ fn main() {
     }
 }
 
-/// What a point costs for each nanosecond of a yardstick of the same round, when it was last looked at. Twice as much is a loss
-/// that no other work on the machine explains.
+/// What a point costs for each nanosecond of a yardstick in the same run, when it was last looked at: the least of all rounds by the
+/// least of all rounds, since what else the machine does only ever adds. Twice as much is a gross loss.
 const RECORDED: [(&str, f64); 5] = [
-    ("encode, prepared series ÷ memcpy", 4.0),
-    ("push ÷ encode", 2.9),
-    ("durable, gzip: CPU ÷ deflate", 1.8),
-    ("durable, plain: CPU ÷ deflate", 1.55),
-    ("durable, plain: time ÷ write + fdatasync", 1.45),
+    ("encode, prepared series ÷ memcpy", 5.0),
+    ("push ÷ encode", 3.5),
+    ("durable, gzip: CPU ÷ deflate", 2.2),
+    ("durable, plain: CPU ÷ deflate", 1.8),
+    ("durable, plain: CPU ÷ write + fdatasync", 1.8),
 ];
 
 /// Fails on a gross loss.
 fn guard() {
-    const GUARD_ROUNDS: usize = 5;
+    const GUARD_ROUNDS: usize = 8;
     let setting = |setting| Setting { points: 400_000, ..setting };
-    let mut ratios: [Vec<f64>; RECORDED.len()] = Default::default();
-    for _ in 0..GUARD_ROUNDS {
+    let run = |_| {
         let yards = yardsticks();
         let push = end_to_end(&setting(Setting::push_only(1)), false);
         let gzip = end_to_end(&setting(Setting::durable(true, 1)), true);
         let plain = end_to_end(&setting(Setting::durable(false, 1)), true);
-        let round = [
-            yards.encode_ns / yards.memcpy_ns,
-            push.push_ns / yards.encode_ns,
-            gzip.cpu_seconds_per_million * 1e3 / yards.deflate_ns,
-            plain.cpu_seconds_per_million * 1e3 / yards.deflate_ns,
-            1e9 / plain.points_per_second / yards.write_ns,
-        ];
-        ratios.iter_mut().zip(round).for_each(|(ratios, ratio)| ratios.push(ratio));
-    }
-    let medians = ratios.map(|ratios| median(ratios.into_iter()));
-    for ((name, recorded), ratio) in RECORDED.iter().zip(medians) {
+        [
+            (yards.encode_ns, yards.memcpy_ns),
+            (push.push_ns, yards.encode_ns),
+            (gzip.cpu_seconds_per_million * 1e3, yards.deflate_ns),
+            (plain.cpu_seconds_per_million * 1e3, yards.deflate_ns),
+            (plain.cpu_seconds_per_million * 1e3, yards.write_ns),
+        ]
+    };
+    let rounds: Vec<_> = (0..GUARD_ROUNDS).map(run).collect();
+    let mut lost = Vec::new();
+    for (n, (name, recorded)) in RECORDED.iter().enumerate() {
+        let least = |part: fn(&(f64, f64)) -> f64| {
+            rounds.iter().map(|round| part(&round[n])).fold(f64::MAX, f64::min)
+        };
+        let ratio = least(|(ours, _)| *ours) / least(|(_, yard)| *yard);
         println!("{name:45} {ratio:>8.2}, recorded {recorded:.2}");
+        if ratio > 2.0 * recorded {
+            lost.push(name);
+        }
     }
-    for ((name, recorded), ratio) in RECORDED.iter().zip(medians) {
-        assert!(ratio <= 2.0 * recorded, "{name} is {ratio:.2}, more than twice {recorded:.2}");
-    }
+    assert!(lost.is_empty(), "more than twice as dear as recorded: {lost:?}");
 }
 
 #[derive(Clone)]
