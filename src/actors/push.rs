@@ -48,7 +48,7 @@ struct ScratchLine {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { bytes: Vec::new(), lines: Vec::new() }) };
 }
 
 impl Shared {

@@ -139,6 +139,11 @@ impl Waiters {
         !self.flushes.is_empty() || !self.commits.is_empty()
     }
 
+    /// Whether any answer is due.
+    pub(crate) const fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
     /// Takes the answers that are due.
     pub(crate) fn take_due(&mut self) -> Answers {
         std::mem::take(&mut self.due)

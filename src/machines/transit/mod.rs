@@ -296,12 +296,10 @@ impl Transit {
     }
 
     /// Takes what is to be said, and the answers that are due, to be dealt with outside the lock.
+    #[inline]
     pub(crate) fn take_outbox(&mut self) -> Option<Outbox> {
-        let answers = self.waiters.take_due();
-        if self.news.is_empty() && answers.is_empty() {
-            return None;
-        }
-        Some(Outbox { news: std::mem::take(&mut self.news), answers })
+        let has_any = !self.news.is_empty() || self.waiters.has_due();
+        has_any.then(|| Outbox { news: std::mem::take(&mut self.news), answers: self.waiters.take_due() })
     }
 
     /// Losses may be said again.

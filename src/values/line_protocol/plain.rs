@@ -7,7 +7,11 @@
 //! A line is made of some twenty texts, most of them under 16 bytes. A copy of variable length is a call that costs
 //! more than such a text takes to write, and a `Vec` keeps its length in memory, where each append waits for the one
 //! before. So texts are copied as words of eight bytes into a slice, the end of one overwritten by the next, and the
-//! same words are looked at for special bytes on the way; what was found is asked for once, at the end.
+//! same words are looked at for special bytes on the way; what was found is asked for once, at the end. (Looking at the
+//! whole line at once afterwards takes fewer instructions and twice as long: the processor waits until the words it
+//! wrote can be read back.)
+
+use std::cmp::Ordering;
 
 use super::encoder::DefaultTag;
 use super::keyed::{Field, Tag};
@@ -20,6 +24,9 @@ use crate::values::point::FieldRef;
 /// Room for one line without its timestamp. It is zeroed for each point: twice a common line, and still few
 /// nanoseconds.
 const LINE_BYTES_MAX: usize = 512;
+
+/// The sign and the digits of the longest timestamp.
+const TIME_DIGITS_MAX: usize = 20;
 
 /// Appends the point as far as its fields; if there is anything special about it, `false`, and `out` is as before.
 #[inline]
@@ -39,20 +46,32 @@ pub(crate) fn append<T: Tag, F: Field>(
 }
 
 /// Appends what `write` writes; if it gives up, `false`, and `out` is as before.
-#[inline]
-fn append_with(out: &mut Vec<u8>, write: impl FnOnce(&mut PlainLine<'_>) -> Option<()>) -> bool {
+#[inline(always)]
+pub(crate) fn append_with(out: &mut Vec<u8>, write: impl FnOnce(&mut PlainLine<'_>) -> Option<()>) -> bool {
     let start = out.len();
     out.resize(start + LINE_BYTES_MAX, 0);
     let mut line = PlainLine { room: &mut out[start..], at: 0, specials: 0 };
-    let is_whole = write(&mut line).is_some() && line.specials & repeat(0x80) == 0;
-    let end = if is_whole { line.at } else { 0 };
+    let is_plain = write(&mut line).is_some() && line.specials & repeat(0x80) == 0;
+    let end = if is_plain { line.at } else { 0 };
     out.truncate(start + end);
-    is_whole
+    is_plain
+}
+
+/// Appends a space, a timestamp and the newline.
+#[inline]
+pub(crate) fn append_time(units: i64, out: &mut Vec<u8>) {
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(units).as_bytes();
+    // As one text: each append to a vector looks after its length and its room.
+    let mut text = [b' '; 1 + TIME_DIGITS_MAX + 1];
+    text[1..=digits.len()].copy_from_slice(digits);
+    text[1 + digits.len()] = b'\n';
+    out.extend_from_slice(&text[..digits.len() + 2]);
 }
 
 /// A line being written. `None` from a method says that the line is not plain.
 #[derive(Debug)]
-struct PlainLine<'o> {
+pub(crate) struct PlainLine<'o> {
     room: &'o mut [u8],
     at: usize,
     /// The high bits of its bytes are set if a text held a special byte.
@@ -61,135 +80,110 @@ struct PlainLine<'o> {
 
 // Inlined by force: a call would send the position through memory for each text.
 impl PlainLine<'_> {
+    /// Something that is known to be good, of any length.
     #[inline(always)]
-    fn measurement(&mut self, name: &str) -> Option<()> {
-        if name.starts_with('#') {
-            return None;
-        }
-        self.name(name)
-    }
-
-    #[inline(always)]
-    fn tags<T: Tag>(&mut self, tags: &[T], mut defaults: &[DefaultTag]) -> Option<()> {
-        if !tags.is_sorted_by(|a, b| a.key() < b.key()) {
-            return None;
-        }
-        for tag in tags {
-            while let Some((default, rest)) = defaults.split_first()
-                && default.key.as_str() <= tag.key()
-            {
-                if default.key != tag.key() {
-                    self.copy(&default.escaped)?;
-                }
-                defaults = rest;
-            }
-            name::check_reserved(Slot::TagKey, tag.key().as_bytes()).ok()?;
-            self.byte(b',')?;
-            self.name(tag.key())?;
-            self.byte(b'=')?;
-            self.name(tag.value())?;
-        }
-        defaults.iter().try_for_each(|default| self.copy(&default.escaped))
-    }
-
-    #[inline(always)]
-    fn fields<F: Field>(&mut self, fields: &[F], settings: &Settings) -> Option<()> {
-        let start = self.at;
-        for field in fields {
-            name::check_reserved(Slot::FieldKey, field.key().as_bytes()).ok()?;
-            self.byte(b',')?;
-            self.name(field.key())?;
-            self.byte(b'=')?;
-            self.value(field.value(), settings)?;
-        }
-        if fields.is_empty() || keys::duplicate(fields.len(), |at| fields[at].key()).is_some() {
-            return None;
-        }
-        self.room[start] = b' ';
+    pub(crate) fn known(&mut self, text: &[u8]) -> Option<()> {
+        self.room.get_mut(self.at..self.at + text.len())?.copy_from_slice(text);
+        self.at += text.len();
         Some(())
     }
 
     #[inline(always)]
+    fn measurement(&mut self, name: &str) -> Option<()> {
+        if name.is_empty() || name.starts_with('#') {
+            return None;
+        }
+        self.at = self.copy(0, name.as_bytes(), special_in_names)?;
+        Some(())
+    }
+
+    #[inline(always)]
+    fn tags<T: Tag>(&mut self, tags: &[T], mut defaults: &[DefaultTag]) -> Option<()> {
+        let mut last = "";
+        for tag in tags {
+            let (key, value) = (tag.key(), tag.value());
+            while let Some((default, rest)) = defaults.split_first()
+                && default.key.as_str() <= key
+            {
+                if default.key != key {
+                    self.known(&default.escaped)?;
+                }
+                defaults = rest;
+            }
+            // An empty key is none, too: it does not come after the first of all.
+            if !is_before(last, key) || value.is_empty() {
+                return None;
+            }
+            last = key;
+            name::check_reserved(Slot::TagKey, key.as_bytes()).ok()?;
+            self.text(b',', key.as_bytes(), special_in_names)?;
+            self.text(b'=', value.as_bytes(), special_in_names)?;
+        }
+        defaults.iter().try_for_each(|default| self.known(&default.escaped))
+    }
+
+    #[inline(always)]
+    fn fields<F: Field>(&mut self, fields: &[F], settings: &Settings) -> Option<()> {
+        let mut separator = b' ';
+        let mut marks = 0_u64;
+        let mut is_unique = true;
+        for field in fields {
+            let key = field.key().as_bytes();
+            name::check_reserved(Slot::FieldKey, key).ok()?;
+            self.text(std::mem::replace(&mut separator, b','), key, special_in_names)?;
+            self.value(field.value(), settings)?;
+            // Keys that are equal have equal marks; of those that differ most have marks that do.
+            let mark = 1_u64.rotate_left(u32::from(*key.first()?) + 5 * key.len() as u32);
+            is_unique &= marks & mark == 0;
+            marks |= mark;
+        }
+        let is_unique = is_unique || keys::duplicate(fields.len(), |at| fields[at].key()).is_none();
+        (is_unique && !fields.is_empty()).then_some(())
+    }
+
+    /// A field of which the name is known to be good.
+    #[inline(always)]
+    pub(crate) fn field(
+        &mut self,
+        separator: u8,
+        name: &[u8],
+        value: FieldRef<'_>,
+        settings: &Settings,
+    ) -> Option<()> {
+        self.text(separator, name, nothing)?;
+        self.value(value, settings)
+    }
+
+    /// `=` and the value.
+    #[inline(always)]
     fn value(&mut self, value: FieldRef<'_>, settings: &Settings) -> Option<()> {
         match value {
-            FieldRef::Float(value) => self.float(value),
-            FieldRef::Integer(value) => self.integer(value),
-            FieldRef::Unsigned(value) => self.unsigned(value, settings),
-            FieldRef::Boolean(value) => self.boolean(value),
-            FieldRef::String(value) => self.string(value),
+            FieldRef::Float(value) if value.is_finite() => {
+                self.text(b'=', zmij::Buffer::new().format_finite(value).as_bytes(), nothing)
+            }
+            FieldRef::Integer(value) => {
+                self.text(b'=', itoa::Buffer::new().format(value).as_bytes(), nothing)?;
+                self.byte(b'i')
+            }
+            FieldRef::Unsigned(value) if settings.unsigned == Unsigned::Write => {
+                self.text(b'=', itoa::Buffer::new().format(value).as_bytes(), nothing)?;
+                self.byte(b'u')
+            }
+            FieldRef::Boolean(value) => self.text(b'=', if value { b"t" } else { b"f" }, nothing),
+            FieldRef::String(value) => {
+                self.byte(b'=')?;
+                self.text(b'"', value.as_bytes(), special_in_strings)?;
+                self.byte(b'"')
+            }
+            FieldRef::Float(_) | FieldRef::Unsigned(_) => None,
         }
     }
 
+    /// One byte, and a text of any length.
     #[inline(always)]
-    fn float(&mut self, value: f64) -> Option<()> {
-        if !value.is_finite() {
-            return None;
-        }
-        self.copy(zmij::Buffer::new().format_finite(value).as_bytes())
-    }
-
-    #[inline(always)]
-    fn integer(&mut self, value: i64) -> Option<()> {
-        self.copy(itoa::Buffer::new().format(value).as_bytes())?;
-        self.byte(b'i')
-    }
-
-    #[inline(always)]
-    fn unsigned(&mut self, value: u64, settings: &Settings) -> Option<()> {
-        if settings.unsigned == Unsigned::Refuse {
-            return None;
-        }
-        self.copy(itoa::Buffer::new().format(value).as_bytes())?;
-        self.byte(b'u')
-    }
-
-    #[inline(always)]
-    fn boolean(&mut self, value: bool) -> Option<()> {
-        self.byte(if value { b't' } else { b'f' })
-    }
-
-    #[inline(always)]
-    fn string(&mut self, value: &str) -> Option<()> {
-        self.byte(b'"')?;
-        self.copy_looking(value.as_bytes(), special_in_strings)?;
-        self.byte(b'"')
-    }
-
-    /// Copies a name in which nothing needs escaping, whatever it names.
-    #[inline(always)]
-    fn name(&mut self, name: &str) -> Option<()> {
-        if name.is_empty() {
-            return None;
-        }
-        self.copy_looking(name.as_bytes(), special_in_names)
-    }
-
-    #[inline(always)]
-    fn copy(&mut self, text: &[u8]) -> Option<()> {
-        self.copy_looking(text, |_| 0)
-    }
-
-    /// Copies a text and notes whether `specials` marks any of it. It must not mark the letter `a`.
-    #[inline(always)]
-    fn copy_looking(&mut self, text: &[u8], specials: impl Fn(u64) -> u64) -> Option<()> {
-        let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) else {
-            let word = short_word(text);
-            *self.room.get_mut(self.at..)?.first_chunk_mut::<8>()? = word.to_le_bytes();
-            self.specials |= specials(word | repeat(b'a').unbounded_shl(8 * text.len() as u32));
-            self.at += text.len();
-            return Some(());
-        };
-        let room = self.room.get_mut(self.at..self.at + text.len())?;
-        if text.len() > 16 {
-            let between = &text[8..text.len() - 8];
-            self.specials |= specials_of_long(between, &specials);
-            room[8..text.len() - 8].copy_from_slice(between);
-        }
-        // The last word may overlap the first, so that there is no remainder to go through.
-        *room.first_chunk_mut::<8>()? = *first;
-        *room.last_chunk_mut::<8>()? = *last;
-        self.specials |= specials(u64::from_le_bytes(*first)) | specials(u64::from_le_bytes(*last));
-        self.at += text.len();
+    fn text(&mut self, before: u8, text: &[u8], specials: impl Fn(u64) -> u64) -> Option<()> {
+        *self.room.get_mut(self.at)? = before;
+        self.at = self.copy(self.at + 1, text, specials)?;
         Some(())
     }
 
@@ -199,6 +193,29 @@ impl PlainLine<'_> {
         self.at += 1;
         Some(())
     }
+
+    /// Copies a text and notes whether `specials` marks any of it. It must not mark the letter `a`. Returns where the text ends.
+    #[inline(always)]
+    fn copy(&mut self, at: usize, text: &[u8], specials: impl Fn(u64) -> u64) -> Option<usize> {
+        let room = self.room.get_mut(at..)?;
+        let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) else {
+            let word = short_word(text);
+            *room.first_chunk_mut()? = word.to_le_bytes();
+            self.specials |= specials(word | repeat(b'a').unbounded_shl(8 * text.len() as u32));
+            return Some(at + text.len());
+        };
+        let room = room.get_mut(..text.len())?;
+        if text.len() > 16 {
+            let between = &text[8..text.len() - 8];
+            self.specials |= specials_of_long(between, &specials);
+            room[8..text.len() - 8].copy_from_slice(between);
+        }
+        // The last word may overlap the first, so that there is no remainder to go through.
+        *room.first_chunk_mut()? = *first;
+        *room.last_chunk_mut()? = *last;
+        self.specials |= specials(u64::from_le_bytes(*first)) | specials(u64::from_le_bytes(*last));
+        Some(at + text.len())
+    }
 }
 
 /// Marks what needs escaping in some name: control characters, space, `,`, `=`, `\`.
@@ -206,9 +223,9 @@ impl PlainLine<'_> {
 const fn special_in_names(word: u64) -> u64 {
     let low = low_bits(word);
     let controls_and_space = repeat(0x80 + b' ') - low;
-    let found =
-        controls_and_space | equal(low, b',') | equal(low, b'=') | equal(low, b'\\') | equal(low, 0x7f);
-    found & !word
+    // The highest character is that which one more makes too high.
+    let delete = low + repeat(1);
+    (controls_and_space | delete | equal(low, b',') | equal(low, b'=') | equal(low, b'\\')) & !word
 }
 
 /// Marks what needs escaping in a string.
@@ -216,6 +233,12 @@ const fn special_in_names(word: u64) -> u64 {
 const fn special_in_strings(word: u64) -> u64 {
     let low = low_bits(word);
     (equal(low, b'"') | equal(low, b'\\')) & !word
+}
+
+/// Marks nothing, in texts that are known to be good.
+#[inline(always)]
+const fn nothing(_: u64) -> u64 {
+    0
 }
 
 /// The bytes without their high bits, which leaves each byte room to be calculated with on its own. Bytes that had
@@ -252,6 +275,23 @@ fn short_word(text: &[u8]) -> u64 {
     }
 }
 
+/// Whether one key sorts before another. Most differ in their first eight bytes, which are compared without a call.
+#[inline(always)]
+fn is_before(one: &str, other: &str) -> bool {
+    match head(one).cmp(&head(other)) {
+        Ordering::Less => true,
+        Ordering::Greater => false,
+        Ordering::Equal => one < other,
+    }
+}
+
+/// The first eight bytes as a number that sorts as they do.
+#[inline(always)]
+fn head(key: &str) -> u64 {
+    let key = key.as_bytes();
+    key.first_chunk().map_or_else(|| short_word(key).swap_bytes(), |head| u64::from_be_bytes(*head))
+}
+
 #[inline(never)]
 fn specials_of_long(text: &[u8], specials: &impl Fn(u64) -> u64) -> u64 {
     let (words, rest) = text.as_chunks::<8>();
@@ -263,28 +303,53 @@ fn specials_of_long(text: &[u8], specials: &impl Fn(u64) -> u64) -> u64 {
 mod tests {
     use super::*;
 
+    /// What is written for a point of one field whose name, or whose string, is this text.
+    fn written(name: &str, string: &str) -> Option<String> {
+        let settings = Settings::new(Default::default(), &Default::default());
+        let fields = [(name, FieldRef::String(string))];
+        let mut out = vec![b'7'];
+        append::<(&str, &str), _>("m", &[], &[], &fields, &settings, &mut out)
+            .then(|| String::from_utf8(out).unwrap())
+    }
+
     #[test]
     fn one_special_byte_is_found_at_every_position_of_every_length() {
-        for length in 1..=40 {
+        for length in 1..=70 {
             for at in 0..length {
                 // Bytes from 0x80 on occur only within characters, and are plain.
                 for byte in 0..0x80_u8 {
                     let mut text = vec![b'x'; length];
                     text[at] = byte;
-                    let is_plain = byte > b' ' && byte != 0x7f && !b",=\\".contains(&byte);
                     let text = String::from_utf8(text).unwrap();
-                    let mut out = vec![7];
-                    assert_eq!(append_with(&mut out, |line| line.name(&text)), is_plain, "{byte:#x} at {at}");
-                    assert_eq!(&out[1..], if is_plain { text.as_bytes() } else { b"" });
+                    let is_plain = byte > b' ' && byte != 0x7f && !b",=\\".contains(&byte);
+                    assert_eq!(
+                        written(&text, "s"),
+                        is_plain.then(|| format!("7m {text}=\"s\"")),
+                        "{byte:#x} at {at}"
+                    );
+                    let is_plain = !b"\"\\".contains(&byte);
+                    assert_eq!(
+                        written("f", &text),
+                        is_plain.then(|| format!("7m f=\"{text}\"")),
+                        "{byte:#x} at {at}"
+                    );
                 }
             }
         }
     }
 
     #[test]
+    fn what_is_not_plain_leaves_nothing_behind() {
+        let mut out = vec![7];
+        assert!(!append_with(&mut out, |line| line.text(b'a', b"b c", special_in_names)));
+        assert_eq!(out, [7]);
+    }
+
+    #[test]
     fn a_line_without_room_is_not_plain() {
-        let long = "x".repeat(LINE_BYTES_MAX);
-        assert!(append_with(&mut Vec::new(), |line| line.name(&long)));
-        assert!(!append_with(&mut Vec::new(), |line| line.name(&format!("{long}x"))));
+        let lengths: Vec<usize> =
+            (1..LINE_BYTES_MAX + 2).filter(|length| written(&"x".repeat(*length), "").is_some()).collect();
+        assert!(lengths.is_sorted() && lengths.len() > 400, "{lengths:?}");
+        assert_eq!(lengths.last(), Some(&lengths.len()));
     }
 }

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 
 use super::encoder::{self, Encoded, Encoder};
+use super::plain::{self, PlainLine};
 use super::problem::{Place, PointError, Problem};
 use super::settings::Settings;
 use super::value::{self, Written};
@@ -104,7 +105,7 @@ pub struct PreparedSeries<V: Values> {
     settings: Settings,
     /// The measurement and all tags.
     series: Vec<u8>,
-    /// For each field its name, and `,name=`.
+    /// For each field its name, as it is and escaped.
     fields: Vec<(Text, Vec<u8>)>,
     schema: V::Schema,
     values: PhantomData<fn(V)>,
@@ -123,7 +124,7 @@ impl Encoder {
         for name in names {
             let mut key = Vec::new();
             encoder::write_field_key(name, self.settings(), &mut key)?;
-            fields.push((name.clone(), key));
+            fields.push((name.clone(), key[1..key.len() - 1].to_vec()));
         }
         encoder::check_unique(names)?;
         encoder::check_key_bytes(written.len(), names.iter().map(AsRef::as_ref))?;
@@ -172,12 +173,90 @@ impl<V: Values> PreparedSeries<V> {
         stamp: impl FnOnce() -> i64,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, PointError> {
+        V::check(values, &self.schema).map_err(|mismatch| self.mismatch(mismatch))?;
+        if !self.encode_plainly(values, out) {
+            self.encode_carefully(values, out)?;
+        }
+        self.settings.write_timestamp(timestamp.map(|at| PointTime::Moment { at }), stamp, out)
+    }
+
+    /// See [`plain`].
+    #[inline]
+    fn encode_plainly(&self, values: V::Of<'_>, out: &mut Vec<u8>) -> bool {
+        plain::append_with(out, |line| {
+            line.known(&self.series)?;
+            let mut plain = Plain { series: self, line, separator: b' ' };
+            V::visit(values, &mut plain).ok()?;
+            (plain.separator == b',').then_some(())
+        })
+    }
+
+    #[cold]
+    fn encode_carefully(&self, values: V::Of<'_>, out: &mut Vec<u8>) -> Result<(), PointError> {
         out.extend_from_slice(&self.series);
         let fields_start = out.len();
-        let mut writer = FieldWriter { settings: &self.settings, fields: self.fields.iter(), out };
-        V::write(values, &self.schema, &mut writer)?;
+        V::visit(values, &mut Careful { series: self, out })?;
         *out.get_mut(fields_start).ok_or_else(encoder::no_fields)? = b' ';
-        self.settings.write_timestamp(timestamp.map(|at| PointTime::Moment { at }), stamp, out)
+        Ok(())
+    }
+
+    #[cold]
+    fn mismatch(&self, mismatch: Mismatch) -> PointError {
+        let place = match mismatch.field {
+            Some(at) => Place::field_value(&self.fields[at].0),
+            None => Place::Fields,
+        };
+        PointError::new(place, mismatch.problem)
+    }
+}
+
+/// Takes the values of a point one by one, each with the place of its field.
+#[doc(hidden)]
+pub trait FieldSink {
+    type Refusal;
+
+    fn value(&mut self, at: usize, value: FieldRef<'_>) -> Result<(), Self::Refusal>;
+}
+
+struct Plain<'a, 'o, V: Values> {
+    series: &'a PreparedSeries<V>,
+    line: &'a mut PlainLine<'o>,
+    separator: u8,
+}
+
+impl<V: Values> FieldSink for Plain<'_, '_, V> {
+    type Refusal = ();
+
+    #[inline(always)]
+    fn value(&mut self, at: usize, value: FieldRef<'_>) -> Result<(), ()> {
+        let separator = std::mem::replace(&mut self.separator, b',');
+        let Self { series, line, .. } = self;
+        line.field(separator, &series.fields[at].1, value, &series.settings).ok_or(())
+    }
+}
+
+struct Careful<'a, V: Values> {
+    series: &'a PreparedSeries<V>,
+    out: &'a mut Vec<u8>,
+}
+
+impl<V: Values> FieldSink for Careful<'_, V> {
+    type Refusal = PointError;
+
+    fn value(&mut self, at: usize, value: FieldRef<'_>) -> Result<(), PointError> {
+        let (name, key) = &self.series.fields[at];
+        let start = self.out.len();
+        self.out.push(b',');
+        self.out.extend_from_slice(key);
+        self.out.push(b'=');
+        match value::write(value, &self.series.settings, self.out) {
+            Ok(Written::Yes) => Ok(()),
+            Ok(Written::LeftOut) => {
+                self.out.truncate(start);
+                Ok(())
+            }
+            Err(problem) => Err(PointError::new(Place::field_value(name), problem)),
+        }
     }
 }
 
@@ -188,14 +267,24 @@ pub trait Values: sealed::Sealed {
     type Schema: Clone + std::fmt::Debug;
 
     /// What is given to push one point.
-    type Of<'v>;
+    type Of<'v>: Copy;
 
+    /// Whether the values are as many, and of the types, as the series has fields.
     #[doc(hidden)]
-    fn write(
-        values: Self::Of<'_>,
-        schema: &Self::Schema,
-        writer: &mut FieldWriter<'_>,
-    ) -> Result<(), PointError>;
+    fn check(values: Self::Of<'_>, schema: &Self::Schema) -> Result<(), Mismatch>;
+
+    /// Hands over each value that is not left out, until one is refused.
+    #[doc(hidden)]
+    fn visit<S: FieldSink>(values: Self::Of<'_>, sink: &mut S) -> Result<(), S::Refusal>;
+}
+
+/// Values that a series does not have.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Mismatch {
+    /// Which field's value; none if it is their number.
+    field: Option<usize>,
+    problem: Problem,
 }
 
 /// A tuple of one to twelve [`FieldKind`]s. Sealed.
@@ -210,10 +299,11 @@ pub trait FieldValues: Values<Schema = ()> {
 /// A type of field: `f64`, `i64`, `u64`, `bool`, `&str`, or an `Option` of these, whose `None` is left out. Sealed.
 pub trait FieldKind: sealed::Sealed {
     /// What is given: the type itself, except that a `&str` may live as short as the call.
-    type Of<'v>;
+    type Of<'v>: Copy;
 
+    /// The value, unless it is left out.
     #[doc(hidden)]
-    fn write(value: Self::Of<'_>, settings: &Settings, out: &mut Vec<u8>) -> Result<Written, Problem>;
+    fn field<'v>(value: Self::Of<'v>) -> Option<FieldRef<'v>>;
 }
 
 /// Values whose number and types are checked when they are pushed. See [`SeriesBuilder::dynamic_fields`].
@@ -222,71 +312,37 @@ pub struct Dynamic {
     types: Vec<FieldType>,
 }
 
-/// Writes a series' fields one after the other.
-#[doc(hidden)]
-#[derive(Debug)]
-pub struct FieldWriter<'w> {
-    settings: &'w Settings,
-    fields: std::slice::Iter<'w, (Text, Vec<u8>)>,
-    out: &'w mut Vec<u8>,
-}
-
-impl FieldWriter<'_> {
-    #[inline]
-    fn write(
-        &mut self,
-        value: impl FnOnce(&Settings, &mut Vec<u8>) -> Result<Written, Problem>,
-    ) -> Result<(), PointError> {
-        let Some((name, key)) = self.fields.next() else {
-            return Ok(());
-        };
-        let start = self.out.len();
-        self.out.extend_from_slice(key);
-        match value(self.settings, self.out) {
-            Ok(Written::Yes) => Ok(()),
-            Ok(Written::LeftOut) => {
-                self.out.truncate(start);
-                Ok(())
-            }
-            Err(problem) => Err(PointError::new(Place::field_value(name), problem)),
-        }
-    }
-}
-
 impl Values for Dynamic {
     type Schema = Self;
     type Of<'v> = &'v [FieldRef<'v>];
 
-    fn write(
-        values: Self::Of<'_>,
-        schema: &Self::Schema,
-        writer: &mut FieldWriter<'_>,
-    ) -> Result<(), PointError> {
+    #[inline]
+    fn check(values: Self::Of<'_>, schema: &Self::Schema) -> Result<(), Mismatch> {
         let (expected, found) = (schema.types.len(), values.len());
         if expected != found {
-            return Err(PointError::new(Place::Fields, Problem::WrongCount { expected, found }));
+            return Err(Mismatch { field: None, problem: Problem::WrongCount { expected, found } });
         }
-        for (&value, &expected) in values.iter().zip(&schema.types) {
-            let found = value.field_type();
-            writer.write(|settings, out| {
-                if expected != found {
-                    return Err(Problem::WrongType { expected, found });
-                }
-                value::write(value, settings, out)
-            })?;
-        }
-        Ok(())
+        let wrong =
+            values.iter().zip(&schema.types).position(|(value, expected)| value.field_type() != *expected);
+        let Some(at) = wrong else { return Ok(()) };
+        let (expected, found) = (schema.types[at], values[at].field_type());
+        Err(Mismatch { field: Some(at), problem: Problem::WrongType { expected, found } })
+    }
+
+    #[inline]
+    fn visit<S: FieldSink>(values: Self::Of<'_>, sink: &mut S) -> Result<(), S::Refusal> {
+        values.iter().enumerate().try_for_each(|(at, value)| sink.value(at, *value))
     }
 }
 
 macro_rules! field_kinds {
-    ($($type:ty => |$value:ident, $settings:ident, $out:ident| $write:expr;)+) => {$(
+    ($($type:ty => $variant:ident;)+) => {$(
         impl FieldKind for $type {
             type Of<'v> = $type;
 
-            #[inline]
-            fn write($value: $type, $settings: &Settings, $out: &mut Vec<u8>) -> Result<Written, Problem> {
-                $write
+            #[inline(always)]
+            fn field<'v>(value: Self::Of<'v>) -> Option<FieldRef<'v>> {
+                Some(FieldRef::$variant(value))
             }
         }
         impl sealed::Sealed for $type {}
@@ -294,30 +350,27 @@ macro_rules! field_kinds {
 }
 
 field_kinds! {
-    f64 => |value, settings, out| value::write_float(value, settings, out);
-    i64 => |value, _settings, out| Ok(value::write_integer(value, out));
-    u64 => |value, settings, out| value::write_unsigned(value, settings, out);
-    bool => |value, _settings, out| Ok(value::write_boolean(value, out));
+    f64 => Float;
+    i64 => Integer;
+    u64 => Unsigned;
+    bool => Boolean;
 }
 
 impl FieldKind for &str {
     type Of<'v> = &'v str;
 
-    #[inline]
-    fn write(value: &str, settings: &Settings, out: &mut Vec<u8>) -> Result<Written, Problem> {
-        value::write_string(value, settings, out)
+    #[inline(always)]
+    fn field<'v>(value: Self::Of<'v>) -> Option<FieldRef<'v>> {
+        Some(FieldRef::String(value))
     }
 }
 
 impl<K: FieldKind> FieldKind for Option<K> {
     type Of<'v> = Option<K::Of<'v>>;
 
-    #[inline]
-    fn write(value: Self::Of<'_>, settings: &Settings, out: &mut Vec<u8>) -> Result<Written, Problem> {
-        match value {
-            Some(value) => K::write(value, settings, out),
-            None => Ok(Written::LeftOut),
-        }
+    #[inline(always)]
+    fn field<'v>(value: Self::Of<'v>) -> Option<FieldRef<'v>> {
+        value.and_then(K::field)
     }
 }
 
@@ -327,9 +380,16 @@ macro_rules! field_values {
             type Schema = ();
             type Of<'v> = ($($kind::Of<'v>,)+);
 
-            #[inline]
-            fn write(values: Self::Of<'_>, (): &(), writer: &mut FieldWriter<'_>) -> Result<(), PointError> {
-                $(writer.write(|settings, out| $kind::write(values.$at, settings, out))?;)+
+            #[inline(always)]
+            fn check(_: Self::Of<'_>, (): &()) -> Result<(), Mismatch> {
+                Ok(())
+            }
+
+            #[inline(always)]
+            fn visit<Sink: FieldSink>(values: Self::Of<'_>, sink: &mut Sink) -> Result<(), Sink::Refusal> {
+                $(if let Some(value) = $kind::field(values.$at) {
+                    sink.value($at, value)?;
+                })+
                 Ok(())
             }
         }

@@ -1,6 +1,7 @@
 //! What an encoder goes by, apart from the default tags; and timestamps, which depend on nothing else.
 
 use super::encoder::Encoded;
+use super::plain;
 use super::problem::{Place, PointError, Problem};
 use super::rules::{LineRules, Portability, SubPrecision, Unsigned, Unwritable};
 use crate::values::point::PointTime;
@@ -13,7 +14,7 @@ pub(crate) const NANOS_MAX: i64 = i64::MAX - 1;
 
 /// The rules without the default tags.
 #[derive(Clone, Copy, Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     pub(crate) precision: Precision,
     pub(crate) unsigned: Unsigned,
     pub(crate) non_finite: Unwritable,
@@ -50,9 +51,7 @@ impl Settings {
             Some(PointTime::Moment { at }) => self.units_of(at),
         }
         .map_err(|problem| PointError::new(Place::Timestamp, problem))?;
-        out.push(b' ');
-        out.extend_from_slice(itoa::Buffer::new().format(units).as_bytes());
-        out.push(b'\n');
+        plain::append_time(units, out);
         Ok(Encoded { timestamp_nanos })
     }
 

@@ -10,7 +10,7 @@ pub(crate) const STRING_BYTES_MAX: usize = 65_536;
 
 /// Whether a value was written or, under a rule, left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
+pub(super) enum Written {
     /// It was written.
     Yes,
     /// It was left out.
