@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "program/hanging.rs"]
+mod hanging;
 mod support;
 
 use std::io::{Read, Write};

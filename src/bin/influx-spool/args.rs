@@ -78,8 +78,8 @@ pub(crate) struct WriteArgs {
     /// What a stored point survives: a power cut (full), or a kill of the process (normal).
     #[arg(long, value_enum, default_value_t = Sync::Full, requires = "spool")]
     pub(crate) sync: Sync,
-    /// How long to wait for delivery once the input has ended. The program ends by then, or two seconds after the input if
-    /// storing what is left takes so long.
+    /// How long to wait for delivery once the input has ended. Storing what is left may take up to two seconds more; what a
+    /// disk has not taken by then is lost.
     #[arg(long, value_parser = humantime::parse_duration, value_name = "DURATION", default_value = "60s")]
     pub(crate) deadline: Duration,
     /// Print the ledger as one JSON object.
