@@ -323,7 +323,7 @@ fn a_disk_on_which_every_sync_fails_is_nobody_elses_trouble() {
             ward.measure(&mut pace, Duration::ZERO, is_failing).await;
             disk.relent();
             ward.close().await;
-            pace.measure_alone().await;
+            pace.compare().await;
         }
         pace.end("a disk on which every sync fails").await;
     });

@@ -1,10 +1,15 @@
 //! Two processes and one file, and files that go away under their owner.
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::time::Duration;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
+use faulty_vfs::{Call, Disk, Verdict};
+use futures_util::FutureExt;
 use influx_spool::{
-    Database, DatabaseHandle, Event, Fate, Point, SpoolErrorKind, SpoolHealth, StartError, Told, inspect,
+    Database, DatabaseHandle, Event, Events, Fate, Point, SpoolErrorKind, SpoolHealth, StartError, Told,
+    inspect,
 };
 
 use super::support::ledger::{check_arrived, check_ledger, numbers};
@@ -28,20 +33,24 @@ fn push(db: &DatabaseHandle, numbers: std::ops::Range<u64>) {
 
 /// Another process tries to open the file; what it says.
 fn open_elsewhere(file: &Path) -> String {
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
+    let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "owners::child", "--nocapture"])
         .env(CHILD, file)
+        .stdin(Stdio::null())
         .output()
         .unwrap();
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Not a test of its own: what [`open_elsewhere`] runs.
+/// Not a test of its own: what [`open_elsewhere`] runs, and what holds the file until it is told to let go.
 #[test]
 fn child() {
     let Some(file) = std::env::var_os(CHILD) else { return };
     match Database::builder("child").spool(file).start() {
-        Ok(_) => println!("opened"),
+        Ok(_) => {
+            println!("opened");
+            let _let_go = std::io::stdin().read_line(&mut String::new());
+        }
         Err(StartError::Spool(error)) => println!("refused: {:?}", error.kind()),
         Err(error) => println!("failed: {error}"),
     }
@@ -91,6 +100,89 @@ fn another_process_is_refused_by_whatever_name_and_whatever_becomes_of_the_lock_
         assert_eq!(numbers(&receiver).len() as u64, POINTS);
         assert!(open_elsewhere(&link).contains("opened"));
     });
+}
+
+/// A spool that fails gives up its lock, so that its file system can be unmounted and repaired.
+#[test]
+fn a_file_taken_while_its_owner_could_not_write_to_it_is_waited_for() {
+    run(async {
+        let receiver = Receiver::start_down();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("owners.db");
+        let disk = Disk::watch(folder.path()).unwrap();
+        let db = start(&file, &receiver).unwrap();
+        push(&db, 0..POINTS);
+        db.commit(LONG).await.unwrap();
+        let mut events = db.subscribe();
+        disk.judge(|asked| if asked.call == Call::Sync { Verdict::IoError } else { Verdict::Pass });
+        push(&db, POINTS..2 * POINTS);
+        wait_for_words(&db, &mut events, "disk I/O error").await;
+        let other = Holder::start(&file);
+        wait_for_words(&db, &mut events, &format!("in use by process {}", other.pid())).await;
+        disk.relent();
+        push(&db, 2 * POINTS..3 * POINTS);
+        let mut persisted =
+            Box::pin(db.persisted(db.push(Point::new("m").field("n", 3 * POINTS as i64)).unwrap()));
+        assert_eq!(persisted.as_mut().now_or_never(), None);
+        other.let_go();
+        tokio::time::timeout(LONG, persisted).await.unwrap().unwrap();
+
+        receiver.come_up();
+        db.reconfigure(db.config()).await.unwrap();
+        assert!(db.flush(LONG).await.unwrap().complete, "{:?}", db.health());
+        let report = db.stop(LONG).await.unwrap();
+        check_ledger(&report.stats, 3 * POINTS + 1, &receiver);
+        assert_eq!(numbers(&receiver).len() as u64, 3 * POINTS + 1, "none twice: the other sent nothing");
+        check_arrived(&receiver, 0..3 * POINTS + 1);
+    });
+}
+
+/// Another process that has the file, taken as soon as it is to be had.
+struct Holder {
+    child: Child,
+    // Open, so that it can say more.
+    _said: BufReader<ChildStdout>,
+}
+
+impl Holder {
+    fn start(file: &Path) -> Self {
+        let end = Instant::now() + LONG;
+        loop {
+            let mut child = Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", "owners::child", "--nocapture"])
+                .env(CHILD, file)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut said = BufReader::new(child.stdout.take().unwrap());
+            let words = said.by_ref().lines().map_while(Result::ok);
+            // It is refused in the instant of each attempt of the first.
+            if words.take_while(|line| !line.contains("refused")).any(|line| line.ends_with("opened")) {
+                return Self { child, _said: said };
+            }
+            assert!(child.wait().unwrap().success() && Instant::now() < end);
+        }
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn let_go(mut self) {
+        drop(self.child.stdin.take());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+/// Waits until the spool is said to fail with these words.
+async fn wait_for_words(db: &DatabaseHandle, events: &mut Events, words: &str) {
+    let failing = async {
+        while !matches!(db.health().spool, SpoolHealth::Failing(said) if said.contains(words)) {
+            events.next().await;
+        }
+    };
+    tokio::time::timeout(LONG, failing).await.unwrap_or_else(|_| panic!("{:?}, not {words}", db.health()));
 }
 
 /// Something is done to the files of a database at work, in the middle of an outage; all its points arrive all the same.

@@ -92,7 +92,7 @@ fn a_read_only_file_system_is_nobody_elses_trouble() {
             ward.measure(&mut pace, Duration::ZERO, is_read_only).await;
             assert!(small.set_read_only(false));
             ward.close().await;
-            pace.measure_alone().await;
+            pace.compare().await;
         }
         pace.end("a read-only file system").await;
     });
