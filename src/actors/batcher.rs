@@ -10,9 +10,10 @@ use std::time::Instant;
 use actix::{Actor, Handler};
 
 use super::alarm::Alarm;
+use super::bell::Wake;
 use super::context::PriorityContext;
 use super::drill;
-use super::shared::{Shared, Wake, wall_ms};
+use super::shared::{Shared, wall_ms};
 use super::workers::{Lanes, SEAL};
 use crate::failpoint::failpoint;
 use crate::log;

@@ -20,12 +20,13 @@ use actix::fut::WrapFuture;
 use actix::{Actor, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Handler};
 
 use super::batcher::Batcher;
+use super::bell::Wake;
 use super::child::ChildSpec;
 use super::context::PriorityContext;
 use super::drill;
 use super::limits;
 use super::sender::HttpSender;
-use super::shared::{Shared, Wake};
+use super::shared::Shared;
 use super::store::Store;
 use super::supervisor::{StopReason, SupervisorEvent};
 use super::udp_sender::UdpSender;

@@ -2,9 +2,10 @@
 
 use actix::Actor;
 
+use super::bell::Wake;
 use super::context::PriorityContext;
 use super::database::{sender_name, udp_sender_name};
-use super::shared::{Shared, Wake};
+use super::shared::Shared;
 use crate::failpoint::failpoint;
 
 impl Wake {

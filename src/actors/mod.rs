@@ -1,8 +1,10 @@
 //! Actors: the only place, with the faces above, that names actix.
 
 mod alarm;
+mod announce;
 pub(crate) mod arbiters;
 mod batcher;
+mod bell;
 pub(crate) mod child;
 pub(crate) mod context;
 mod control;
@@ -17,11 +19,13 @@ pub(crate) mod messages;
 pub(crate) mod push;
 mod receipts;
 pub(crate) mod reconfigure;
+mod room;
 mod runner;
 mod sender;
 pub(crate) mod shared;
 #[cfg(test)]
 mod simulation;
+mod slot;
 pub(crate) mod stop;
 mod store;
 mod supervision;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::shared::{Shared, SpoolSlot};
+use super::shared::Shared;
+use super::slot::SpoolSlot;
 use crate::machines::waiters::Until;
 use crate::spool::SpoolError;
 use crate::values::error::CallError;

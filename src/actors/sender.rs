@@ -11,10 +11,11 @@ use actix::fut::WrapFuture;
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler};
 
 use super::alarm::Alarm;
+use super::bell::Wake;
 use super::context::PriorityContext;
 use super::database::sender_name;
 use super::drill;
-use super::shared::{Shared, Wake, wall_ms};
+use super::shared::{Shared, wall_ms};
 use crate::failpoint::failpoint;
 use crate::log;
 use crate::machines::division::{Complaint, Lines};

@@ -15,21 +15,21 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Instant, SystemTime};
 
-use actix::Recipient;
 use tokio::sync::{broadcast, watch};
 
+use super::announce::OncePerMinute;
+use super::bell::Bell;
 use super::disk::DiskLane;
 use super::hearers::Hearers;
+use super::room::Room;
+use super::slot::SpoolSlot;
 use super::supervisor::SupervisorHandle;
-use crate::log;
-use crate::machines::link::LinkNews;
 use crate::machines::pace::Pace;
-use crate::machines::plan::Withheld;
 use crate::machines::stamp::Stamper;
-use crate::machines::transit::{News, Outbox, Terms, Transit, UdpTerms};
+use crate::machines::transit::{Terms, Transit, UdpTerms};
 use crate::spool::{Heritage, Opened, Spool, SpoolOptions};
 use crate::values::batch::Destination;
 use crate::values::config::{Compression, Config, MissingTimestamp};
@@ -41,17 +41,7 @@ use crate::values::seq::SpoolTag;
 const EVENTS_MAX: usize = 256;
 
 /// A transaction that takes longer is called stalled: fifty times what a slow disk needs.
-const STALLED_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
-
-/// What an actor is rung with. A cast.
-#[derive(Clone, Copy, Debug, actix::Message)]
-#[rtype(result = "()")]
-pub(crate) enum Wake {
-    /// There is something new to look at. One is under way at most.
-    Look,
-    /// It is to panic: a [drill](super::drill).
-    Drill,
-}
+pub(super) const STALLED_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// One database, without its actors.
 #[derive(Debug)]
@@ -68,9 +58,9 @@ pub(crate) struct Shared {
     /// Where its spool is worked with.
     pub(crate) disk: DiskLane,
     transit: Mutex<Transit>,
-    room: Room,
+    pub(super) room: Room,
     config: RwLock<Arc<Config>>,
-    spool: Mutex<SpoolSlot>,
+    pub(super) spool: Mutex<SpoolSlot>,
     pub(crate) batcher: Bell,
     pub(crate) store: Bell,
     pub(crate) senders: Vec<Bell>,
@@ -84,28 +74,11 @@ pub(crate) struct Shared {
     pub(crate) restarts: AtomicU64,
     pub(crate) degraded: AtomicBool,
     unclean_ends: u64,
-    set_aside: OncePerMinute,
+    pub(super) set_aside: OncePerMinute,
     events: broadcast::Sender<Event>,
     told: Arc<Hearers>,
     /// What a stop came to with the spool, once it is through with it.
     closed: watch::Sender<Option<bool>>,
-}
-
-/// Where the open file of the spool is.
-#[derive(Debug)]
-pub(crate) enum SpoolSlot {
-    /// There is no spool.
-    InMemory,
-    /// Here, with nothing to do.
-    Idle(Box<Spool>),
-    /// With a worker, since then.
-    Working(Instant),
-    /// Nowhere: it failed, for this reason, and has to be opened again.
-    Closed(String),
-    /// The same, and a worker has been opening it since then.
-    Opening(String, Instant),
-    /// Closed for good.
-    Stopped,
 }
 
 /// The supervisors of one database, once they run.
@@ -113,76 +86,6 @@ pub(crate) enum SpoolSlot {
 pub(crate) struct Tree {
     pub(crate) root: Option<SupervisorHandle>,
     pub(crate) children: Option<SupervisorHandle>,
-}
-
-/// Rings an actor: at most one wake is under way, whoever and however many ring.
-#[derive(Debug, Default)]
-pub(crate) struct Bell {
-    rung: AtomicBool,
-    hearer: Mutex<Option<Recipient<Wake>>>,
-}
-
-#[derive(Debug, Default)]
-struct Room {
-    waiting: AtomicUsize,
-    blocking: Condvar,
-    async_: Hearers,
-}
-
-impl Room {
-    fn announce(&self) {
-        self.blocking.notify_all();
-        self.async_.announce();
-    }
-}
-
-/// Says something at most once a minute, and how often it was not said.
-#[derive(Debug, Default)]
-struct OncePerMinute(Mutex<(Option<Instant>, u64)>);
-
-impl OncePerMinute {
-    /// How often it was held back since it was last said, if it is to be said now.
-    fn tell(&self, now: Instant) -> Option<u64> {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.0.is_some_and(|at| now.saturating_duration_since(at) < std::time::Duration::from_secs(60)) {
-            told.1 += 1;
-            return None;
-        }
-        told.0 = Some(now);
-        Some(std::mem::take(&mut told.1))
-    }
-}
-
-impl Bell {
-    /// Wakes the actor, unless a wake is on its way to it already.
-    pub(crate) fn ring(&self) {
-        if self.rung.load(Ordering::Relaxed) || self.rung.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let hearer = self.hearer.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(hearer) = hearer {
-            hearer.do_send(Wake::Look);
-        }
-    }
-
-    /// Says that the actor is about to look: what rings from now on is new.
-    pub(crate) fn answer(&self) {
-        self.rung.store(false, Ordering::Release);
-        // What was written before a ring that found the bell rung must be seen by the look that follows.
-        std::sync::atomic::fence(Ordering::SeqCst);
-    }
-
-    /// Has the actor panic; `false` if there is none.
-    pub(super) fn drill(&self) -> bool {
-        let hearer = self.hearer.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        hearer.map(|hearer| hearer.do_send(Wake::Drill)).is_some()
-    }
-
-    /// Gives the bell another hearer.
-    pub(crate) fn connect(&self, hearer: Option<Recipient<Wake>>) {
-        *self.hearer.lock().unwrap_or_else(PoisonError::into_inner) = hearer;
-        self.answer();
-    }
 }
 
 impl Shared {
@@ -260,67 +163,6 @@ impl Shared {
         result
     }
 
-    /// Waits, blocking the thread, until `act` returns something.
-    pub(crate) fn block_until<R>(&self, mut act: impl FnMut(&mut Transit) -> Option<R>) -> R {
-        let mut transit = self.lock();
-        self.room.waiting.fetch_add(1, Ordering::AcqRel);
-        let result = loop {
-            if let Some(result) = act(&mut transit) {
-                break result;
-            }
-            transit = self.room.blocking.wait(transit).unwrap_or_else(PoisonError::into_inner);
-        };
-        self.room.waiting.fetch_sub(1, Ordering::AcqRel);
-        let outbox = transit.take_outbox();
-        drop(transit);
-        if let Some(outbox) = outbox {
-            self.dispatch(outbox);
-        }
-        result
-    }
-
-    /// Waits until `act` returns something. Cancel safe: dropped between two tries it leaves nothing behind.
-    pub(crate) async fn wait_until<R>(&self, mut act: impl FnMut(&mut Transit) -> Option<R>) -> R {
-        struct Waiting<'a>(&'a AtomicUsize);
-        impl Drop for Waiting<'_> {
-            fn drop(&mut self) {
-                self.0.fetch_sub(1, Ordering::AcqRel);
-            }
-        }
-        if let Some(result) = self.try_for_room(&mut act) {
-            return result;
-        }
-        self.room.waiting.fetch_add(1, Ordering::AcqRel);
-        let _waiting = Waiting(&self.room.waiting);
-        loop {
-            let announced = self.room.async_.hear();
-            if let Some(result) = self.try_for_room(&mut act) {
-                return result;
-            }
-            // Also when the sender is gone: then it is to be tried again, too.
-            let _ = announced.await;
-        }
-    }
-
-    /// One try of somebody who waits. Unlike [`Self::with`] it wakes nobody who waits for room, itself above all: a try
-    /// that fails makes none.
-    fn try_for_room<R>(&self, act: impl FnOnce(&mut Transit) -> R) -> R {
-        let mut transit = self.lock();
-        let result = act(&mut transit);
-        let outbox = transit.take_outbox();
-        drop(transit);
-        if let Some(outbox) = outbox {
-            self.dispatch(outbox);
-        }
-        result
-    }
-
-    /// Wakes whoever waits for room, to find out that there will be none.
-    pub(crate) fn wake_the_waiting(&self) {
-        drop(self.lock());
-        self.room.announce();
-    }
-
     /// Wakes everyone who may have something to do after a change they cannot see coming.
     pub(crate) fn ring_all(&self) {
         self.batcher.ring();
@@ -350,40 +192,6 @@ impl Shared {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         self.with(|transit| transit.set_terms(terms, Instant::now()));
         self.ring_all();
-    }
-
-    /// Takes the open spool to work with, if it is here.
-    pub(crate) fn take_spool(&self) -> Option<Box<Spool>> {
-        let mut slot = self.slot();
-        match std::mem::replace(&mut *slot, SpoolSlot::Working(Instant::now())) {
-            SpoolSlot::Idle(spool) => Some(spool),
-            other => {
-                *slot = other;
-                None
-            }
-        }
-    }
-
-    /// Puts the spool back, or says where it is.
-    pub(crate) fn put_spool(&self, to: SpoolSlot) {
-        *self.slot() = to;
-    }
-
-    /// Claims the right to open a spool that has failed; `false` if it has not, or somebody is at it.
-    pub(crate) fn claim_reopening(&self) -> bool {
-        let mut slot = self.slot();
-        let SpoolSlot::Closed(why) = &mut *slot else { return false };
-        *slot = SpoolSlot::Opening(std::mem::take(why), Instant::now());
-        true
-    }
-
-    pub(crate) fn spool_is_closed(&self) -> bool {
-        matches!(*self.slot(), SpoolSlot::Closed(_))
-    }
-
-    /// Whether there is no open spool, here or with a worker.
-    pub(crate) fn spool_is_gone(&self) -> bool {
-        !matches!(*self.slot(), SpoolSlot::Idle(_) | SpoolSlot::Working(_) | SpoolSlot::Opening(..))
     }
 
     pub(crate) fn stamp_last_nanos(&self) -> Option<i64> {
@@ -468,96 +276,12 @@ impl Shared {
         }
     }
 
-    /// Says what happened: to the log, one line a change, and to subscribers.
-    fn dispatch(&self, outbox: Outbox) {
-        for news in outbox.news {
-            self.announce(news);
-        }
-        outbox.answers.send();
-    }
-
-    fn announce(&self, news: News) {
-        let database = &*self.name;
-        match news {
-            News::Link(wire, LinkNews::Down { kind, words }) => {
-                log::warn!(database, ?wire, ?kind, error = words, "the server takes no points, will retry");
-                self.tell(Event::LinkDown { kind, words });
-            }
-            News::Link(wire, LinkNews::StillDown { kind, words, failures, for_ }) => {
-                let seconds = for_.as_secs();
-                log::warn!(
-                    database,
-                    ?wire,
-                    ?kind,
-                    error = words,
-                    failures,
-                    seconds,
-                    "the server still takes no points"
-                );
-            }
-            News::Link(wire, LinkNews::Up { failures, after }) => {
-                log::info!(
-                    database,
-                    ?wire,
-                    failures,
-                    seconds = after.as_secs_f32(),
-                    "the server takes points again"
-                );
-                self.tell(Event::LinkUp { failures, after });
-            }
-            News::Quarantined { seqs, reason, status, words } => {
-                let (first, points) = (seqs.first, seqs.points());
-                if let Some(held_back) = self.set_aside.tell(Instant::now()) {
-                    log::error!(
-                        database,
-                        first,
-                        points,
-                        ?reason,
-                        status,
-                        error = words,
-                        held_back,
-                        "batch set aside"
-                    );
-                }
-                self.tell(Event::Quarantined { seqs, reason, status, words });
-            }
-            News::Losing => self.database.ring(),
-            News::SpoolRoom(withheld) => {
-                let health = self.spool_health(withheld);
-                match withheld {
-                    Some(_) => log::error!(database, state = ?health, "the spool takes no more"),
-                    None => log::info!(database, "the spool takes batches again"),
-                }
-                self.tell(Event::Spool(health));
-            }
-        }
-    }
-
-    fn spool_health(&self, withheld: Option<Withheld>) -> SpoolHealth {
-        match &*self.slot() {
-            SpoolSlot::InMemory => SpoolHealth::InMemory,
-            SpoolSlot::Working(since) | SpoolSlot::Opening(_, since) if since.elapsed() > STALLED_AFTER => {
-                SpoolHealth::Stalled(since.elapsed())
-            }
-            SpoolSlot::Closed(why) | SpoolSlot::Opening(why, _) => SpoolHealth::Failing(why.clone()),
-            _ => match withheld {
-                None => SpoolHealth::Ok,
-                Some(Withheld::SpoolFull) => SpoolHealth::Full,
-                Some(Withheld::DiskFull) => SpoolHealth::DiskFull,
-            },
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Transit> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Transit> {
         self.transit.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn slot(&self) -> MutexGuard<'_, SpoolSlot> {
-        self.spool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

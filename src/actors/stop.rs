@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::keeping::{self, Moment};
-use super::shared::{Shared, SpoolSlot};
+use super::shared::Shared;
+use super::slot::SpoolSlot;
 use super::supervisor::SupervisorHandle;
 use crate::failpoint::failpoint;
 use crate::log;

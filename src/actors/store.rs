@@ -18,10 +18,12 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr, AsyncContext, Handler};
 
 use super::alarm::Alarm;
+use super::bell::Wake;
 use super::context::PriorityContext;
 use super::drill;
 use super::keeping::{self, Moment, Worked};
-use super::shared::{Shared, SpoolSlot, Wake};
+use super::shared::Shared;
+use super::slot::SpoolSlot;
 use crate::failpoint::failpoint;
 use crate::log;
 use crate::machines::backoff::Backoff;

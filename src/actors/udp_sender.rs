@@ -13,10 +13,11 @@ use actix::fut::WrapFuture;
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler};
 
 use super::alarm::Alarm;
+use super::bell::Wake;
 use super::context::PriorityContext;
 use super::database::udp_sender_name;
 use super::drill;
-use super::shared::{Shared, Wake};
+use super::shared::Shared;
 use crate::failpoint::failpoint;
 use crate::machines::datagrams::Datagrams;
 use crate::machines::division::Lines;

@@ -86,23 +86,13 @@ async fn killed_after_a_second_life() -> Shape {
 }
 
 async fn quarantined() -> Shape {
-    let receiver = Receiver::start();
-    receiver.set_manner(Manner::RefuseLinesWith("poison".into()));
-    let mut maker = Maker::start(receiver);
-    maker.push_until(300).await;
-    assert!(maker.db.flush(LONG).await.unwrap().complete);
-    maker.receiver.go_down();
+    let mut maker = Maker::start_with_a_quarantine().await;
     maker.commit_times(40).await;
     maker.closed("closed, with a quarantine").await
 }
 
 async fn with_history() -> Shape {
-    let receiver = Receiver::start();
-    receiver.set_manner(Manner::RefuseLinesWith("poison".into()));
-    let mut maker = Maker::start(receiver);
-    maker.push_until(300).await;
-    assert!(maker.db.flush(LONG).await.unwrap().complete);
-    maker.receiver.go_down();
+    let mut maker = Maker::start_with_a_quarantine().await;
     maker.commit_times(30).await;
     maker.restart().await;
     // What was waiting is delivered, so that pages are freed; some of the rest takes them.
@@ -115,12 +105,7 @@ async fn with_history() -> Shape {
 }
 
 async fn replayed() -> Shape {
-    let receiver = Receiver::start();
-    receiver.set_manner(Manner::RefuseLinesWith("poison".into()));
-    let mut maker = Maker::start(receiver);
-    maker.push_until(300).await;
-    assert!(maker.db.flush(LONG).await.unwrap().complete);
-    maker.receiver.go_down();
+    let mut maker = Maker::start_with_a_quarantine().await;
     maker.commit_times(20).await;
     let replayed = maker.db.replay(None, LONG).await.unwrap();
     assert!(replayed.batches >= 10, "{replayed:?}");
@@ -148,6 +133,17 @@ impl Maker {
             begun: std::time::Instant::now(),
             pushed: 0,
         }
+    }
+
+    /// Some points are delivered, the poison among them is refused, and then the server goes.
+    async fn start_with_a_quarantine() -> Self {
+        let receiver = Receiver::start();
+        receiver.set_manner(Manner::RefuseLinesWith("poison".into()));
+        let mut maker = Self::start(receiver);
+        maker.push_until(300).await;
+        assert!(maker.db.flush(LONG).await.unwrap().complete);
+        maker.receiver.go_down();
+        maker
     }
 
     /// So many transactions of one to three batches each.

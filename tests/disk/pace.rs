@@ -16,11 +16,13 @@ const WELL: usize = 5;
 /// Points of each of the others in a round. All are stored before they are sent.
 const ROUND_POINTS: i64 = 20_000;
 
-/// Rounds in a row: before a disk is sick, while it is, and afterwards again.
+/// How long it takes before a disk is sick, while it is, and afterwards again: some rounds at least, and so long that what is
+/// done again and again on a sick disk is done as rarely as it will be.
 const ROUNDS: usize = 3;
+const PHASE_SLOW: Duration = Duration::from_secs(3);
 
 /// How often that is done: each time is compared with itself, since the machine is shared and others come and go.
-const CYCLES_SLOW: usize = 30;
+const CYCLES_SLOW: usize = 8;
 
 /// Points for each of the sick in a round.
 const SICK_POINTS: usize = 200;
@@ -108,6 +110,7 @@ impl Ward {
         at_least: Duration,
         is_said: impl Fn(&Health) -> bool,
     ) {
+        let at_least = at_least.max(phase());
         let (begin, mut rounds) = (Instant::now(), 0);
         while rounds < ROUNDS || begin.elapsed() < at_least {
             for _ in 0..SICK_POINTS {
@@ -173,9 +176,11 @@ impl Pace {
 
     /// What the neighbours do while nobody is sick. Due before each time that somebody is.
     pub(super) async fn measure_alone(&mut self) {
-        for _ in 0..ROUNDS {
+        let (begin, mut rounds) = (Instant::now(), 0);
+        while rounds < ROUNDS || begin.elapsed() < phase() {
             let rate = self.neighbours.work().await;
             self.alone.push(rate);
+            rounds += 1;
         }
     }
 
@@ -246,6 +251,10 @@ impl Neighbours {
 /// How often a disk is sick in a test.
 pub(super) fn cycles() -> usize {
     if is_slow() { CYCLES_SLOW } else { 1 }
+}
+
+fn phase() -> Duration {
+    if is_slow() { PHASE_SLOW } else { Duration::ZERO }
 }
 
 fn median(mut numbers: Vec<f64>) -> f64 {

@@ -34,6 +34,8 @@
 mod books;
 mod held;
 mod push;
+mod read_back;
+mod reopening;
 mod replay;
 mod save;
 mod seal;
@@ -49,8 +51,8 @@ use std::time::{Duration, Instant};
 pub(crate) use held::{Holder, SealJob, Wire};
 pub(crate) use push::{PushRefusal, Pushed};
 #[cfg(test)]
-pub(crate) use save::ReadRequest;
-pub(crate) use save::{Found, Opened};
+pub(crate) use read_back::ReadRequest;
+pub(crate) use reopening::{Found, Opened};
 pub(crate) use send::{Answered, Lease, Load};
 
 use self::books::Books;

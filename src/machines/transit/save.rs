@@ -1,20 +1,18 @@
-//! From memory to the spool and back: what the next transaction holds, what it did, what is read back.
+//! From memory to the spool: what the next transaction holds, and what it did.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::books::{SETTLED_ROWS_MAX, Unsaved};
-use super::held::{Content, Held};
+use super::held::Held;
+use super::read_back::WINDOW_ROWS_MAX;
 use super::{News, Transit};
 use crate::machines::later;
 use crate::machines::plan::{
-    AttemptNote, CommitPlan, Committed, DirectFate, Evicted, Quarantined, ReadBatch, Replay, RowId,
-    SettleRow, Withheld,
+    AttemptNote, CommitPlan, Committed, DirectFate, Evicted, Quarantined, Replay, RowId, SettleRow, Withheld,
 };
-use crate::values::batch::Batch;
-use crate::values::fate::{Fate, Standing};
-use crate::values::ledger::{Backlog, Ledger, Tally};
-use crate::values::seq::SeqRange;
+use crate::values::fate::Fate;
+use crate::values::ledger::{Backlog, Tally};
 
 /// Batches in one transaction at the most. Grouping more gains nothing measurable and holds up the acks behind it.
 const APPENDS_MAX: usize = 16;
@@ -26,84 +24,18 @@ const PRESSURE: u64 = 4;
 /// A spool that was full is tried again after this time, or as soon as a row is settled.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
-/// Stored batches kept in memory for the senders. Two would do for one request at a time; the rest hides a slow read.
-const WINDOW_ROWS_MAX: usize = 8;
-
-/// With fewer stored batches than this in memory the next are read.
-const WINDOW_ROWS_MIN: usize = 4;
-
 /// What a row takes in the file besides its body: columns, destination, index, its share of half-filled pages.
 const ROW_BYTES: u64 = 1 << 10;
 
 /// Settled rows wait this long for an append to ride along with.
 const SETTLED_LINGER: Duration = Duration::from_millis(100);
 
-/// What a spool said when it was opened.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Opened {
-    /// The first number this life may give.
-    pub(crate) seq_next: u64,
-    /// The number of the last transaction in the file.
-    pub(crate) commit_number: u64,
-    pub(crate) backlog: Backlog,
-    pub(crate) ledger: Ledger,
-    pub(crate) refused: u64,
-    /// The file was damaged, and holds what could be saved of it.
-    pub(crate) salvaged: bool,
-}
-
-impl Opened {
-    /// The beginning of a life without a spool.
-    pub(crate) fn in_memory() -> Self {
-        Self { seq_next: 1, ..Self::default() }
-    }
-}
-
-/// A request to read rows back, the oldest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ReadRequest {
-    /// Rows whose first number is above this.
-    pub(crate) after: u64,
-    pub(crate) rows_max: usize,
-}
-
-/// What a file that was opened anew knows of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// It is stored.
-    Row(RowId),
-    /// It is not, having met its fate.
-    Settled(Fate),
-    /// It is not, and was given its number before the file was opened.
-    Lost,
-    Nothing,
-}
-
-impl Found {
-    /// What is to be taken from a row, or from the standing of the batch's first number where there is none.
-    pub(crate) fn new(row: Option<RowId>, standing: Option<Standing>) -> Self {
-        match (row, standing) {
-            (Some(row), _) => Self::Row(row),
-            (None, Some(Standing::Settled(fate))) => Self::Settled(fate),
-            (None, Some(Standing::Lost)) => Self::Lost,
-            (None, _) => Self::Nothing,
-        }
-    }
-
-    fn row(self) -> Option<RowId> {
-        match self {
-            Self::Row(row) => Some(row),
-            Self::Settled(_) | Self::Lost | Self::Nothing => None,
-        }
-    }
-}
-
 /// The transaction that is under way.
 #[derive(Debug)]
 pub(super) struct Saving {
-    plan: CommitPlan,
+    pub(super) plan: CommitPlan,
     settled_tallies: Vec<Tally>,
-    keys: Vec<u64>,
+    pub(super) keys: Vec<u64>,
     /// Batches of `keys` that met their fate meanwhile.
     settled: BTreeMap<u64, Settled>,
 }
@@ -191,7 +123,7 @@ impl Transit {
     }
 
     /// The transaction happened, and gave rows to these batches.
-    fn saved(&mut self, saving: Saving, rows: &BTreeMap<u64, RowId>, now: Instant) {
+    pub(super) fn saved(&mut self, saving: Saving, rows: &BTreeMap<u64, RowId>, now: Instant) {
         self.commit_number = saving.plan.number;
         self.damaged_rows = 0;
         for key in saving.keys {
@@ -233,116 +165,6 @@ impl Transit {
         self.note_room(Some(Withheld::DiskFull), now);
         // They wait as the batches do.
         self.books.unsaved.since = Some(now + FULL_RETRY);
-    }
-
-    /// The numbers that have to be looked up when the spool has been opened anew: of batches, and of points somebody
-    /// waits for.
-    pub(crate) fn keys_to_find(&self) -> Vec<u64> {
-        let saving = self.saving.iter().flat_map(|saving| saving.keys.iter().copied());
-        let windowed = self.window.values().map(|held| held.seqs.first);
-        let planned = self.saving.iter().flat_map(|saving| &saving.plan.settle);
-        let settled = self.books.unsaved.settle.iter().map(|(row, _)| row);
-        let settled = planned.chain(settled).map(|row| row.first_seq);
-        saving.chain(windowed).chain(settled).chain(self.waiters.numbers()).collect()
-    }
-
-    /// The spool was opened anew: after a panic, an I/O error, a repair. Whether the transaction under way happened is
-    /// told by its number; `find` says what became of a batch.
-    pub(crate) fn reopened(&mut self, opened: &Opened, mut find: impl FnMut(u64) -> Found, now: Instant) {
-        match self.saving.take_if(|saving| saving.plan.number == opened.commit_number) {
-            Some(saving) => {
-                let (stored, lost): (Vec<u64>, Vec<u64>) =
-                    saving.keys.iter().partition(|key| find(**key).row().is_some());
-                let row = |key: u64| find(key).row().map(|row| (key, row));
-                let rows = stored.into_iter().filter_map(row).collect();
-                let replay = saving.plan.replay.is_some();
-                self.saved(saving, &rows, now);
-                for key in lost {
-                    // It was stored, and is gone with a damaged page.
-                    if let Some(held) = self.window.get_mut(&key) {
-                        held.written_off |= opened.salvaged;
-                    }
-                }
-                self.note_room(None, now);
-                if replay {
-                    self.replayed_unheard();
-                }
-            }
-            None => self.commit_failed(now),
-        }
-        self.commit_number = opened.commit_number;
-        self.match_rows(opened, &mut find, now);
-        self.match_settled(opened.salvaged, &mut find, now);
-        self.match_receipts(opened.salvaged, &mut find);
-        if opened.salvaged {
-            // Rows may be there again that were read, and done with, before: their record is what was damaged.
-            self.read_anew_from(0);
-            self.forget_replayed_rows();
-        }
-        self.beyond = self.rows_unaccounted_for(opened.backlog);
-        self.books.resync(&opened.ledger, self.written_off());
-        if opened.salvaged {
-            let mut in_memory = self.volatile;
-            in_memory += self.queue.held();
-            self.books.resync_accepted(&opened.ledger, in_memory, self.written_off());
-        }
-        self.pass_marks();
-    }
-
-    /// What to read back, if the window has room.
-    pub(crate) fn wants_read(&self) -> Option<ReadRequest> {
-        let rows = self.window.range(..=self.read_to).filter(|(_, held)| !held.is_volatile()).count();
-        (self.beyond.batches > self.damaged_rows && rows < WINDOW_ROWS_MIN)
-            .then(|| ReadRequest { after: self.read_to, rows_max: WINDOW_ROWS_MAX - rows })
-    }
-
-    /// Rows were read back, as was asked for.
-    pub(crate) fn read_back(&mut self, asked: ReadRequest, rows: Vec<ReadBatch>, now: Instant) {
-        if asked.after != self.read_to {
-            // Older ones were taken back from quarantine meanwhile, and have to be read before.
-            return;
-        }
-        if rows.is_empty() {
-            // The sums say there are rows and there are none: nothing is left to wait for.
-            self.beyond = Backlog::default();
-        }
-        for read in rows {
-            self.counters.rows_read += 1;
-            match read.batch {
-                // Passed again, after a repair or a replay, and not counted among those beyond.
-                Ok(ref batch) if self.is_at_hand(read.row, batch.seqs.first) => {
-                    self.read_to = batch.seqs.first;
-                }
-                Ok(ref batch) => {
-                    let batch = batch.clone();
-                    // It may come from quarantine.
-                    self.books.forget_fate(batch.seqs);
-                    self.beyond.remove(Tally::new(batch.points(), batch.raw_len));
-                    self.read_to = batch.seqs.first;
-                    self.insert(batch.seqs.first, held_from(&read, batch));
-                }
-                Err(_) if self.is_at_hand(read.row, read.first_seq) => self.read_to = read.first_seq,
-                Err(damaged) => {
-                    // What it held is known when the transaction that deletes it has compared the sums. Until then
-                    // it counts as pending.
-                    self.damaged_rows += 1;
-                    self.read_to = read.first_seq;
-                    let row = settle_row(read.row, read.first_seq, Fate::Damaged);
-                    self.books.unsaved.add_settled(row, Tally::default(), now);
-                    if let Some(seqs) = damaged.seqs {
-                        self.note_fate(seqs, Tally::default(), Fate::Damaged);
-                    }
-                }
-            }
-        }
-        self.pass_marks();
-    }
-
-    /// Whether a row of the file is in the window, or settled and about to be deleted.
-    fn is_at_hand(&self, row: RowId, first_seq: u64) -> bool {
-        let planned = self.saving.iter().flat_map(|saving| &saving.plan.settle);
-        let settled = self.books.unsaved.settle.iter().map(|(settled, _)| settled);
-        self.window.contains_key(&first_seq) || planned.chain(settled).any(|settled| settled.row == row)
     }
 
     /// How long the oldest point has been only in memory.
@@ -531,7 +353,7 @@ impl Transit {
         filled >= self.terms.spool_bytes_max / 2
     }
 
-    fn note_room(&mut self, withheld: Option<Withheld>, now: Instant) {
+    pub(super) fn note_room(&mut self, withheld: Option<Withheld>, now: Instant) {
         self.append_not_before = withheld.map(|_| now + FULL_RETRY);
         if withheld != self.withheld {
             self.withheld = withheld;
@@ -539,64 +361,8 @@ impl Transit {
         }
     }
 
-    /// After a reopening: a batch whose row is gone is stored afresh, one whose row is there has it, and one that the
-    /// file says had to go is gone. The file may have been repaired from an earlier state, so nothing is taken for
-    /// granted.
-    fn match_rows(&mut self, opened: &Opened, find: &mut impl FnMut(u64) -> Found, now: Instant) {
-        let keys: Vec<u64> = self.window.keys().copied().collect();
-        for key in keys {
-            let Some(mut held) = self.remove(key) else { continue };
-            match find(held.seqs.first) {
-                Found::Settled(fate) if !held.is_volatile() => {
-                    self.note_fate(held.seqs, held.tally(), fate);
-                    continue;
-                }
-                found => {
-                    // The file counts as damaged what it knows of and does not have.
-                    let is_lost = !held.is_volatile() && held.stored_in <= opened.commit_number;
-                    held.written_off |= opened.salvaged && is_lost;
-                    held.row = found.row();
-                    held.written_off &= held.is_volatile();
-                }
-            }
-            held.oldest.get_or_insert(now);
-            self.insert(key, held);
-        }
-    }
-
-    /// After a reopening: rows that the file has let go, by an eviction whose answer was lost, have been counted there. One
-    /// that was lost in a salvage is counted there as damaged, and was delivered all the same.
-    fn match_settled(&mut self, salvaged: bool, find: &mut impl FnMut(u64) -> Found, now: Instant) {
-        let (there, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.books.unsaved.settle)
-            .into_iter()
-            .partition(|(row, _)| find(row.first_seq).row().is_some());
-        self.books.unsaved.settle = there;
-        for (row, tally) in gone.into_iter().filter(|_| salvaged) {
-            if matches!(find(row.first_seq), Found::Settled(_)) {
-                continue;
-            }
-            for part in parts_of(row, tally) {
-                self.record_direct(DirectFate { written_off: true, ..part }, now);
-            }
-        }
-    }
-
-    /// After a reopening: what a transaction dropped whose answer was lost is known to the file alone. So is what a
-    /// salvage did not find: what is neither there nor here is lost.
-    fn match_receipts(&mut self, salvaged: bool, find: &mut impl FnMut(u64) -> Found) {
-        let numbers: Vec<u64> = self.waiters.numbers().collect();
-        for number in numbers {
-            let fate = match find(number) {
-                Found::Settled(fate) => fate,
-                Found::Lost if salvaged && self.standing(number).is_none() => Fate::Damaged,
-                _ => continue,
-            };
-            self.waiters.settled(SeqRange::starting_at(number, 1), Standing::Settled(fate));
-        }
-    }
-
     /// What of the window the file counts as damaged.
-    fn written_off(&self) -> Tally {
+    pub(super) fn written_off(&self) -> Tally {
         let mut sum = Tally::default();
         for held in self.window.values().filter(|held| held.written_off) {
             sum += held.tally();
@@ -610,7 +376,7 @@ impl Transit {
     }
 
     /// Of the rows in the file: those that are neither in the window nor settled and about to be deleted.
-    fn rows_unaccounted_for(&self, mut backlog: Backlog) -> Backlog {
+    pub(super) fn rows_unaccounted_for(&self, mut backlog: Backlog) -> Backlog {
         for held in self.window.values().filter(|held| !held.is_volatile()) {
             backlog.remove(held.tally());
         }
@@ -626,39 +392,6 @@ impl Transit {
 /// A batch is stored when three quarters of its window have passed: the rest is for the transaction itself.
 fn save_after(window: Duration) -> Duration {
     window / 4 * 3
-}
-
-fn held_from(read: &ReadBatch, batch: Batch) -> Held {
-    Held {
-        seqs: batch.seqs,
-        raw_len: batch.raw_len,
-        content: Content::Body(batch),
-        sealing: false,
-        wanted: false,
-        row: Some(read.row),
-        stored_in: 0,
-        written_off: false,
-        saving: false,
-        leased: None,
-        oldest: None,
-        attempts: read.attempts,
-        panics: read.panics,
-        fault: None,
-        division: None,
-    }
-}
-
-/// What was to be recorded of a row that is not there any more. A body that was to go from there to quarantine is gone with
-/// it: that remains damaged.
-fn parts_of(row: SettleRow, tally: Tally) -> Vec<DirectFate> {
-    match row.fate {
-        _ if !row.parts.is_empty() => row.parts,
-        Fate::Damaged | Fate::Quarantined(_) => Vec::new(),
-        fate => {
-            let seqs = SeqRange::starting_at(row.first_seq, tally.points);
-            vec![DirectFate { seqs, bytes: tally.bytes, fate, quarantine: None, written_off: true }]
-        }
-    }
 }
 
 pub(super) fn settle_row(row: RowId, first_seq: u64, fate: Fate) -> SettleRow {
