@@ -57,7 +57,7 @@ impl Counts {
 
 #[test]
 fn nothing_is_lost_and_nothing_hangs_whatever_goes_wrong() {
-    let events = if std::env::var_os("RUN_SLOW_TESTS").is_some() { 10_000 } else { 400 };
+    let events = if std::env::var_os("RUN_SLOW_TESTS").is_some() { 10_000 } else { 250 };
     let seed = std::env::var("SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
     println!("SEED={seed}");
     if let Ok(filter) = std::env::var("LOG") {

@@ -38,7 +38,6 @@ const TEXT_BYTES: usize = 10_000;
 fn beside_a_server_that_never_answers() {
     let bench = Bench::new();
     run(async {
-        bench.receiver.set_manner(Manner::Silence);
         let db = bench.start();
         push(&db, 0..POINTS);
         assert!(bench.receiver.wait_for_requests(1, LONG));
@@ -54,7 +53,6 @@ fn with_a_large_backlog() {
     let points: u64 = if is_slow() { 100_000 } else { 5_000 };
     let bench = Bench::new();
     run(async {
-        bench.receiver.set_manner(Manner::Silence);
         let db = bench.start();
         let mut random = fastrand::Rng::with_seed(7);
         for n in 0..points {
@@ -93,7 +91,6 @@ fn while_the_disk_hangs_in_a_sync() {
         Verdict::Pass
     });
     run(async {
-        bench.receiver.set_manner(Manner::Silence);
         let db = bench.start();
         gate.close();
         push(&db, 0..POINTS);
@@ -118,7 +115,6 @@ fn while_every_sync_fails() {
     let bench = Bench::new();
     let disk = Disk::watch(bench.folder()).unwrap();
     run(async {
-        bench.receiver.set_manner(Manner::Silence);
         let db = bench.start();
         let mut events = db.subscribe();
         push(&db, 0..1_000);
@@ -147,7 +143,6 @@ fn when_the_disk_is_well_again_but_the_spool_not_yet_open() {
     let bench = Bench::new();
     let disk = Disk::watch(bench.folder()).unwrap();
     run(async {
-        bench.receiver.set_manner(Manner::Silence);
         let db = bench.start();
         let failed = Arc::new(AtomicBool::new(false));
         let failing = Arc::clone(&failed);
@@ -162,9 +157,7 @@ fn when_the_disk_is_well_again_but_the_spool_not_yet_open() {
             while !matches!(events.next().await, Some(Told::Event(Event::Spool(SpoolHealth::Failing(_))))) {}
         };
         tokio::time::timeout(LONG, heard).await.unwrap();
-        let report = bench.stop(&db).await;
-        assert!(report.closed && report.unsaved == 0, "{report:?}");
-        bench.check_the_rest_arrives(POINTS, 0).await;
+        bench.check_stop_stores_all(&db).await;
     });
 }
 
@@ -172,7 +165,6 @@ fn when_the_disk_is_well_again_but_the_spool_not_yet_open() {
 fn while_degraded() {
     let bench = Bench::new();
     run(async {
-        bench.receiver.set_manner(Manner::Silence);
         let db = bench.start();
         let mut events = db.subscribe();
         push(&db, 0..1_000);
@@ -184,10 +176,7 @@ fn while_degraded() {
         };
         tokio::time::timeout(LONG, degraded).await.unwrap();
         push(&db, 1_000..POINTS);
-        let report = bench.stop(&db).await;
-        assert!(report.closed && report.unsaved == 0, "{report:?}");
-        assert_eq!(report.stats.pending.spooled.points, POINTS);
-        bench.check_the_rest_arrives(POINTS, 0).await;
+        bench.check_stop_stores_all(&db).await;
     });
 }
 
@@ -196,14 +185,12 @@ fn in_the_middle_of_a_restart() {
     for actor in ["database", "store", "batcher", "http-0"] {
         let bench = Bench::new();
         run(async {
-            bench.receiver.set_manner(Manner::Silence);
             let db = bench.start();
             push(&db, 0..POINTS);
             assert!(bench.receiver.wait_for_requests(1, LONG));
             assert!(db.drill(actor));
-            let report = bench.stop(&db).await;
-            assert!(report.closed && report.unsaved == 0, "{actor}: {report:?}");
-            bench.check_the_rest_arrives(POINTS, 0).await;
+            println!("{actor}");
+            bench.check_stop_stores_all(&db).await;
         });
     }
 }
@@ -212,7 +199,6 @@ fn in_the_middle_of_a_restart() {
 fn a_flush_keeps_its_deadline_beside_a_server_that_never_answers() {
     let bench = Bench::new();
     run(async {
-        bench.receiver.set_manner(Manner::Silence);
         let db = bench.start();
         push(&db, 0..POINTS);
         let begin = Instant::now();
@@ -235,7 +221,6 @@ mod program {
     #[test]
     fn the_program_keeps_its_deadline_beside_a_server_that_never_answers() {
         let bench = Bench::new();
-        bench.receiver.set_manner(Manner::Silence);
         for (deadline, seconds) in [("0s", 0), ("2s", 2)] {
             let ended = bench.check_program(deadline, Duration::from_secs(seconds));
             assert_eq!((&ended["closed"], &ended["unsaved"]), (&true.into(), &0.into()), "{ended}");
@@ -246,7 +231,6 @@ mod program {
     fn the_program_keeps_its_deadline_on_a_full_disk() {
         let Some(disk) = support::small_disk::SmallDisk::mount() else { return };
         let bench = Bench::at(disk.folder().join("stop.db"));
-        bench.receiver.set_manner(Manner::Silence);
         let ballast = disk.fill_but(1 << 20);
         let ended = bench.check_program("2s", DEADLINE);
         println!("{} of {POINTS} points unsaved", ended["unsaved"]);
@@ -284,7 +268,7 @@ mod program {
     }
 }
 
-/// A receiver, and a place for a spool.
+/// A receiver that never answers, until it is told otherwise, and a place for a spool.
 struct Bench {
     receiver: Receiver,
     folder: tempfile::TempDir,
@@ -302,7 +286,9 @@ impl Bench {
     fn at(file: PathBuf) -> Self {
         static QUIET: Mutex<()> = Mutex::new(());
         let _quiet = is_slow().then(|| QUIET.lock().unwrap_or_else(PoisonError::into_inner));
-        Self { receiver: Receiver::start(), folder: tempfile::tempdir().unwrap(), file, _quiet }
+        let receiver = Receiver::start();
+        receiver.set_manner(Manner::Silence);
+        Self { receiver, folder: tempfile::tempdir().unwrap(), file, _quiet }
     }
 
     fn folder(&self) -> &Path {
@@ -327,6 +313,13 @@ impl Bench {
         let report = db.stop(DEADLINE).await.unwrap();
         check_in_time("stop", begin.elapsed());
         report
+    }
+
+    /// Stops it in time, with every point on disk, from where all arrive.
+    async fn check_stop_stores_all(&self, db: &DatabaseHandle) {
+        let report = self.stop(db).await;
+        assert!(report.closed && report.unsaved == 0, "{report:?}");
+        self.check_the_rest_arrives(POINTS, 0).await;
     }
 
     /// The file has what was left, and everything has arrived in the end: once, but for what was cut off before.

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use memchr::memmem;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
@@ -229,7 +230,7 @@ fn found(values: &[Value], images: &[Image], files: &Files) -> Batch {
     let mut copies = Vec::new();
     for image in images {
         let page = &files[image.file][image.start..image.start + PAGE];
-        let Some(at) = (page[0] == TABLE_LEAF).then(|| position(page, &cell)).flatten() else { continue };
+        let Some(at) = (page[0] == TABLE_LEAF).then(|| memmem::find(page, &cell)).flatten() else { continue };
         let mut length = cell.len();
         let mut parts = Vec::new();
         if local < record.len() {
@@ -269,10 +270,6 @@ impl Image {
             needs: self.needs,
         }
     }
-}
-
-fn position(page: &[u8], wanted: &[u8]) -> Option<usize> {
-    page.windows(wanted.len()).position(|window| window == wanted)
 }
 
 /// A row as SQLite stores it: a header of types, then the contents. The first column is the row's id, and stands
