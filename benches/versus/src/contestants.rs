@@ -6,6 +6,13 @@
 use crate::job::Job;
 use crate::lines::Mix;
 use crate::micro::{Encode, Encoding, Push};
+use crate::scenes::backfill::{Drain, End, Fill};
+use crate::scenes::fleet::Fleet;
+use crate::scenes::idle::Idle;
+use crate::scenes::latency::Latency;
+use crate::scenes::outage::Outage;
+use crate::scenes::restart::Restart;
+use crate::scenes::steady::Steady;
 use crate::writers::spool::{Durability, Setting, Way};
 use crate::writers::{Load, influxdb, influxdb2, questdb, spool, vmagent};
 use crate::yardsticks::{self, Yardstick};
@@ -22,11 +29,14 @@ pub struct Contestant {
     pub rounds_max: usize,
 }
 
-/// How much of the work is done: all, or a tenth.
+/// How much of the work is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
-    Full,
+    /// A tenth, and nothing that needs time by itself.
     Short,
+    Full,
+    /// Spools of 10 GB besides.
+    Long,
 }
 
 /// The writers, as they stand in the tables.
@@ -61,6 +71,24 @@ pub const WRITE_GZIP: &str = "write + fdatasync, gzip";
 pub const ENCODE_BORROWED: &str = "encode, borrowed";
 pub const ENCODE_SERIES: &str = "encode, prepared series";
 pub const ENCODE_QUESTDB: &str = "encode, questdb-rs";
+pub const ALLOCATIONS: &str = "allocations";
+pub const BACKFILL_1: &str = "backfill, 1 in flight";
+pub const BACKFILL_4: &str = "backfill, 4 in flight";
+pub const BACKFILL_TENTH: &str = "backfill of a tenth, 1 in flight";
+pub const OUTAGE_GZIP: &str = "outage, gzip";
+pub const OUTAGE_PLAIN: &str = "outage";
+pub const START_CLEAN: &str = "start, stopped before";
+pub const START_KILLED: &str = "start, killed before";
+pub const IDLE_1: &str = "idle, 1 database";
+pub const IDLE_100: &str = "idle, 100 databases";
+pub const STEADY: &str = "100,000 points/s";
+pub const STEADY_MILLION: &str = "1,000,000 points/s";
+pub const FLEET: &str = "1,000 databases";
+pub const FLEET_ONE: &str = "1 database, batches of 100";
+pub const FLEET_REFUSED: &str = "1,000 databases, server refuses";
+pub const FLEET_ONE_REFUSED: &str = "1 database, batches of 250, server refuses";
+pub const LATENCY: &str = "latency, default window";
+pub const LATENCY_DURABLE: &str = "latency, durable";
 pub const PUSH_1: &str = "push, one producer";
 pub const PUSH_2: &str = "push, two producers";
 
@@ -80,7 +108,7 @@ const HARD: [&str; 9] = [
 /// Everybody, in the order of the tables.
 pub fn all(size: Size) -> Vec<Contestant> {
     let hard = given(Mix::Hard, size).into_iter().filter(|contestant| HARD.contains(&contestant.family));
-    given(Mix::Realistic, size).into_iter().chain(hard).collect()
+    given(Mix::Realistic, size).into_iter().chain(hard).chain(scenes(size)).collect()
 }
 
 fn given(mix: Mix, size: Size) -> Vec<Contestant> {
@@ -135,7 +163,59 @@ fn given(mix: Mix, size: Size) -> Vec<Contestant> {
     for (family, by) in encodings {
         add(family, "", Job::Encode(Encode { by, mix, points: scale(2_000_000) }));
     }
+    add(ALLOCATIONS, "", Job::Allocations);
     add(PUSH_1, "", Job::Push(Push { load: load(2_000_000, 1) }));
     add(PUSH_2, "", Job::Push(Push { load: load(2_000_000, 2) }));
+    all
+}
+
+/// What happens beside writing flat out. Each takes long, and what it measures hardly depends on what else the machine
+/// does: three rounds, or one where a run takes a minute by itself.
+fn scenes(size: Size) -> Vec<Contestant> {
+    const SOME: usize = 3;
+    let mix = Mix::Realistic;
+    let (each, window) = (Durability::Each, Durability::Window);
+    let scale = |number: u64| if size == Size::Short { number / 10 } else { number };
+    let load = |points| Load { mix, points, producers: 1 };
+    let mut all = Vec::new();
+    let mut add =
+        |family, rounds_max, job| all.push(Contestant { family, setting: "", mix, job, rounds_max });
+
+    let fill = |points| Fill { load: load(points), gzip: true, end: End::Stop };
+    let backlog = scale(10_000_000);
+    add(BACKFILL_1, SOME, Job::Drain(Drain { fill: fill(backlog), in_flight: 1 }));
+    add(BACKFILL_4, SOME, Job::Drain(Drain { fill: fill(backlog), in_flight: 4 }));
+    add(BACKFILL_TENTH, SOME, Job::Drain(Drain { fill: fill(backlog / 10), in_flight: 1 }));
+    add(OUTAGE_GZIP, SOME, Job::Outage(Outage { load: load(scale(2_000_000)), gzip: true }));
+    add(OUTAGE_PLAIN, SOME, Job::Outage(Outage { load: load(scale(2_000_000)), gzip: false }));
+    // At 167 bytes a line, not compressed: a gigabyte.
+    let gigabyte = 6_000_000;
+    let points = if size == Size::Long { 10 * gigabyte } else { scale(gigabyte) };
+    for (family, end) in [(START_CLEAN, End::Stop), (START_KILLED, End::Kill)] {
+        add(family, SOME, Job::Restart(Restart { fill: Fill { load: load(points), gzip: false, end } }));
+    }
+    for (family, durability) in [(LATENCY, window), (LATENCY_DURABLE, each)] {
+        add(family, SOME, Job::Latency(Latency { durability, points_per_second: 100, seconds: scale(20) }));
+    }
+    if size == Size::Short {
+        return all;
+    }
+    add(IDLE_1, 1, Job::Idle(Idle { databases: 1, seconds: 60 }));
+    add(IDLE_100, 1, Job::Idle(Idle { databases: 100, seconds: 60 }));
+    let steady = |points_per_second, seconds, idle_seconds| {
+        Job::Steady(Steady { mix, points_per_second, seconds, idle_seconds })
+    };
+    add(STEADY, 1, steady(100_000, 30, 20));
+    add(STEADY_MILLION, 1, steady(1_000_000, 60, 0));
+    let fleets = [
+        (FLEET, 1_000, 5_000, false),
+        (FLEET_ONE, 1, 100, false),
+        (FLEET_REFUSED, 1_000, 5_000, true),
+        (FLEET_ONE_REFUSED, 1, 250, true),
+    ];
+    for (family, databases, batch_points, refused) in fleets {
+        let fleet = Fleet { databases, points_per_second: 500_000, seconds: 10, batch_points, refused };
+        add(family, SOME, Job::Fleet(fleet));
+    }
     all
 }

@@ -14,11 +14,13 @@ pub enum Figure {
     PointsPerSecond,
     /// User and system time of the writer's process, producer included, a million points.
     CpuSeconds,
-    /// The same for what else takes CPU time: a share of one core.
+    /// CPU time of what takes it all the time: a share of one core.
     CpuShare,
     PeakMegabytes,
-    /// Kilobytes of memory for each database.
+    /// Kilobytes of memory for each database, under load, at the most.
     KilobytesEach,
+    /// The same with nothing to do.
+    KilobytesEachIdle,
     /// Bytes written to disk a point.
     WrittenPerPoint,
     /// Bytes written to disk for each byte of bodies.
@@ -39,7 +41,9 @@ pub enum Figure {
     /// Until the first body had arrived.
     MillisecondsToSend,
     CommitsPerSecond,
+    /// Times that a thread went to sleep of its own accord, a minute.
     VoluntarySwitches,
+    /// On the thread that pushes, over a million pushes.
     Allocations,
 }
 

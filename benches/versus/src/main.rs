@@ -13,6 +13,7 @@ mod options;
 mod plot;
 mod rounds;
 mod rows;
+mod scenes;
 mod sink;
 mod table;
 mod usage;
@@ -21,20 +22,33 @@ mod yardsticks;
 
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::contestants::Contestant;
 use crate::job::Job;
+use crate::lines::Mix;
 use crate::options::Options;
 use crate::sink::{Clock, Sink};
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\n{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
     match arguments.first().map(String::as_str) {
         Some("sink") if arguments.iter().any(|argument| argument == "--clock") => sink::serve(Clock::Read),
         Some("sink") => sink::serve(Clock::Ignored),
         Some("work") => work(&arguments[1..]),
-        _ => compare(&Options::parse(&arguments)?),
+        _ => compare(&Options::parse(arguments)?),
     }
 }
 
@@ -49,12 +63,13 @@ fn work(arguments: &[String]) -> Result<()> {
 
 /// Runs everybody, and prints the tables.
 fn compare(options: &Options) -> Result<()> {
-    let rows: Vec<_> = rows::all().into_iter().filter(|row| options.selects(row.title)).collect();
+    let rows: Vec<_> =
+        rows::all().into_iter().filter(|row| row.names().any(|name| options.selects(name))).collect();
     let needed: Vec<_> = rows.iter().flat_map(|row| row.families().collect::<Vec<_>>()).collect();
-    let wanted = |family: &str| needed.contains(&family) || options.selects(family);
+    let is_needed = |one: &Contestant| one.mix == Mix::Realistic && needed.contains(&one.family);
     let contestants = contestants::all(options.size)
         .into_iter()
-        .filter(|contestant| wanted(contestant.family))
+        .filter(|contestant| is_needed(contestant) || options.selects(contestant.family))
         .filter(|contestant| {
             contestant.family != contestants::VMAGENT || writers::vmagent::version().is_some()
         })

@@ -19,9 +19,10 @@ pub struct Options {
 }
 
 const USAGE: &str = "\
-versus [--rounds=7] [--only=WORD] [--short] [--write] [--dir=FOLDER]
+versus [--rounds=7] [--only=WORD] [--short | --long] [--write] [--dir=FOLDER]
   --only   only rows and writers whose name has this word
   --short  one round of a tenth of the points: does it work?
+  --long   starts with a spool of 10 GB, not 1
   --write  put the results into benches/results.md and benches/results.svg
   --dir    where spools lie while they are measured; default: beside the program";
 
@@ -33,6 +34,7 @@ impl Options {
         for argument in arguments {
             match argument.split_once('=').unwrap_or((argument, "")) {
                 ("--short", "") => (options.size, options.rounds) = (Size::Short, 1),
+                ("--long", "") => options.size = Size::Long,
                 ("--rounds", rounds) => options.rounds = rounds.parse().context("read --rounds")?,
                 ("--only", word) => options.only = word.to_owned(),
                 ("--write", "") => options.write = true,

@@ -33,13 +33,18 @@ pub fn svg(results: &Results) -> Option<String> {
     let mut out = format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" aria-label="CPU seconds a million points of each writer">
 <style>
-  text {{ font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #1f2328 }}
+  text {{ font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #6e7781 }}
   .title {{ font-size: 15px; font-weight: 600 }}
-  .quiet {{ fill: #59636e; font-size: 12px }}
+  .quiet {{ font-size: 12px }}
   .disk {{ fill: #0f766e }}
   .window {{ fill: #5eb5a9 }}
   .memory {{ fill: #a3acb7 }}
-  .spread {{ stroke: #1f2328; stroke-width: 1.5 }}
+  .spread {{ stroke: #6e7781; stroke-width: 1.5 }}
+  @media (prefers-color-scheme: light) {{
+    text {{ fill: #1f2328 }}
+    .quiet {{ fill: #59636e }}
+    .spread {{ stroke: #1f2328 }}
+  }}
   @media (prefers-color-scheme: dark) {{
     text {{ fill: #e6edf3 }}
     .quiet {{ fill: #9198a1 }}
@@ -73,8 +78,8 @@ fn bar(results: &Results, family: &'static str) -> Option<Bar> {
 fn legend(out: &mut String) {
     let kinds = [
         ("disk", "synced to disk before it is sent", 12.0),
-        ("window", "on disk within a second", 262.0),
-        ("memory", "in memory only", 462.0),
+        ("window", "stored if not answered within a second", 244.0),
+        ("memory", "in memory only", 520.0),
     ];
     for (class, text, x) in kinds {
         let _ = writeln!(out, r#"<rect class="{class}" x="{x}" y="40" width="12" height="12" rx="2"/>"#);

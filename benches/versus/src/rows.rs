@@ -1,5 +1,7 @@
 //! What is aimed at, row by row, and what was reached.
 
+use std::iter;
+
 use crate::contestants as who;
 use crate::figures::Figure;
 
@@ -48,7 +50,11 @@ pub enum Choice {
 }
 
 use Choice::{Cheapest, Fastest};
-use Figure::{CpuSeconds, MicrosecondsP99, Nanoseconds, PointsPerSecond, WrittenPerBody};
+use Figure::{
+    Allocations, CpuSeconds, CpuShare, KilobytesEach, KilobytesEachIdle, MicrosecondsP99, MillisecondsP50,
+    MillisecondsP99, MillisecondsToPush, MillisecondsToSend, Nanoseconds, PeakMegabytes, PointsPerSecond,
+    VoluntarySwitches, WrittenIdle, WrittenPerBody,
+};
 use Limit::{AtLeast, AtMost};
 
 pub fn all() -> Vec<Row> {
@@ -64,6 +70,7 @@ pub fn all() -> Vec<Row> {
                     fastest(who::ENCODE_QUESTDB, Nanoseconds),
                 ),
                 of("prepared series, ns", AtMost(50.0), fastest(who::ENCODE_SERIES, Nanoseconds)),
+                of("allocations, a million pushes", AtMost(0.0), fastest(who::ALLOCATIONS, Allocations)),
             ],
         },
         Row {
@@ -120,8 +127,8 @@ pub fn all() -> Vec<Row> {
                     fastest(who::WINDOW_PLAIN, PointsPerSecond),
                     fastest(who::SPOOL_PLAIN, PointsPerSecond),
                 ),
-                of("written to disk ÷ bodies, gzip", AtMost(0.01), fastest(who::WINDOW_GZIP, WrittenPerBody)),
-                of("written to disk ÷ bodies", AtMost(0.01), fastest(who::WINDOW_PLAIN, WrittenPerBody)),
+                of("written ÷ bodies, 100,000 points/s", AtMost(0.01), fastest(who::STEADY, WrittenPerBody)),
+                of("bytes written at 0 points/s, 20 s", AtMost(0.0), fastest(who::STEADY, WrittenIdle)),
             ],
         },
         Row {
@@ -175,10 +182,116 @@ pub fn all() -> Vec<Row> {
                 ),
             ],
         },
+        Row {
+            title: "backfill of 10,000,000 points, read cold",
+            targets: vec![
+                ratio(
+                    "points/s ÷ end to end, 1 in flight",
+                    AtLeast(1.0),
+                    fastest(who::BACKFILL_1, PointsPerSecond),
+                    fastest(who::SPOOL_GZIP, PointsPerSecond),
+                ),
+                ratio(
+                    "points/s ÷ end to end, 4 in flight",
+                    AtLeast(1.0),
+                    fastest(who::BACKFILL_4, PointsPerSecond),
+                    fastest(who::SPOOL_GZIP, PointsPerSecond),
+                ),
+                ratio(
+                    "peak memory ÷ that of a tenth",
+                    AtMost(1.2),
+                    fastest(who::BACKFILL_1, PeakMegabytes),
+                    fastest(who::BACKFILL_TENTH, PeakMegabytes),
+                ),
+            ],
+        },
+        Row {
+            title: "written to disk ÷ bodies, batches of 5,000",
+            targets: vec![
+                of("durable, gzip", AtMost(1.5), fastest(who::SPOOL_GZIP, WrittenPerBody)),
+                of("durable", AtMost(1.5), fastest(who::SPOOL_PLAIN, WrittenPerBody)),
+                of("in an outage, gzip", AtMost(2.2), fastest(who::OUTAGE_GZIP, WrittenPerBody)),
+                of("in an outage", AtMost(2.2), fastest(who::OUTAGE_PLAIN, WrittenPerBody)),
+            ],
+        },
+        Row {
+            title: "start with a large spool",
+            targets: vec![
+                of("to the first push, ms", AtMost(100.0), fastest(who::START_CLEAN, MillisecondsToPush)),
+                of(
+                    "to the first body sent, ms",
+                    AtMost(100.0),
+                    fastest(who::START_CLEAN, MillisecondsToSend),
+                ),
+                of(
+                    "after SIGKILL, to the first push, ms",
+                    AtMost(500.0),
+                    fastest(who::START_KILLED, MillisecondsToPush),
+                ),
+                of(
+                    "after SIGKILL, to the first body sent, ms",
+                    AtMost(500.0),
+                    fastest(who::START_KILLED, MillisecondsToSend),
+                ),
+            ],
+        },
+        Row {
+            title: "idle for a minute",
+            targets: vec![
+                of("1 database, threads woken", AtMost(60.0), fastest(who::IDLE_1, VoluntarySwitches)),
+                of("1 database, CPU, share of a core", AtMost(0.001), fastest(who::IDLE_1, CpuShare)),
+                of("100 databases, threads woken", AtMost(60.0), fastest(who::IDLE_100, VoluntarySwitches)),
+                of("100 databases, CPU, share of a core", AtMost(0.001), fastest(who::IDLE_100, CpuShare)),
+            ],
+        },
+        Row {
+            title: "1,000,000 points/s for a minute",
+            targets: vec![
+                of("points/s", AtLeast(990_000.0), fastest(who::STEADY_MILLION, PointsPerSecond)),
+                of(
+                    "peak MB, queue of 1,000,000 points or 64 MiB",
+                    AtMost(64.0),
+                    fastest(who::STEADY_MILLION, PeakMegabytes),
+                ),
+            ],
+        },
+        Row {
+            title: "500,000 points/s over 1,000 databases",
+            targets: vec![
+                ratio(
+                    "CPU ÷ one with as many batches",
+                    AtMost(1.25),
+                    fastest(who::FLEET, CpuSeconds),
+                    fastest(who::FLEET_ONE, CpuSeconds),
+                ),
+                ratio(
+                    "CPU ÷ one with as many commits",
+                    AtMost(1.25),
+                    fastest(who::FLEET_REFUSED, CpuSeconds),
+                    fastest(who::FLEET_ONE_REFUSED, CpuSeconds),
+                ),
+                of("kB a database, idle", AtMost(200.0), fastest(who::FLEET, KilobytesEachIdle)),
+                of("kB a database, under this load", AtMost(600.0), fastest(who::FLEET, KilobytesEach)),
+            ],
+        },
+        Row {
+            title: "latency, push to body, 100 points/s",
+            targets: vec![
+                of("p50, ms", AtMost(2.0), fastest(who::LATENCY, MillisecondsP50)),
+                of("p99, ms", AtMost(10.0), fastest(who::LATENCY, MillisecondsP99)),
+                of("durable, p50, ms", AtMost(2.0), fastest(who::LATENCY_DURABLE, MillisecondsP50)),
+                of("durable, p99, ms", AtMost(10.0), fastest(who::LATENCY_DURABLE, MillisecondsP99)),
+            ],
+        },
     ]
 }
 
 impl Row {
+    /// What it can be selected by.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        iter::once(self.title).chain(self.families())
+    }
+
     /// The families it needs.
     pub fn families(&self) -> impl Iterator<Item = &'static str> {
         self.targets.iter().flat_map(|target| match target.measure {
@@ -211,4 +324,19 @@ const fn fastest(family: &'static str, figure: Figure) -> Side {
 
 const fn cheapest(family: &'static str, figure: Figure) -> Side {
     Side { family, figure, choice: Cheapest }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contestants::{self, Size};
+
+    #[test]
+    fn everybody_who_is_aimed_at_takes_part() {
+        let families: Vec<_> =
+            contestants::all(Size::Full).iter().map(|contestant| contestant.family).collect();
+        for row in all() {
+            assert!(row.families().all(|family| families.contains(&family)), "{}", row.title);
+        }
+    }
 }

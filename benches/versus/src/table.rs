@@ -36,7 +36,7 @@ fn targets(out: &mut String, results: &Results, rows: &[Row]) {
             let spread = results.spread(target.measure);
             let measured = spread.map_or_else(String::new, spread_text);
             let verdict = match spread {
-                None => "absent",
+                None => "not run",
                 Some(spread) if target.limit.is_met(spread.median) => "met",
                 Some(_) => "**missed**",
             };

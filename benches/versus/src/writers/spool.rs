@@ -52,7 +52,7 @@ pub enum Way {
 /// How long a producer lets a full queue be before it tries again: a thousandth of what the queue holds at full speed.
 const FULL_QUEUE: Duration = Duration::from_micros(200);
 
-const DEADLINE: Duration = Duration::from_secs(300);
+pub const DEADLINE: Duration = Duration::from_secs(300);
 
 impl Default for Setting {
     /// Durable, in order, plain. The queue holds 40 batches: what a disk may hold up while 2.5 million points a second come in
@@ -138,7 +138,8 @@ fn push_borrowed(db: &DatabaseHandle, mix: Mix, shape: &Shape, n: u64) -> Result
         .map(drop)
 }
 
-fn until_accepted(push: impl Fn() -> Result<(), PushError<()>>) -> Result<()> {
+/// Pushes again and again while the queue is full.
+pub fn until_accepted(push: impl Fn() -> Result<(), PushError<()>>) -> Result<()> {
     loop {
         match push() {
             Ok(()) => return Ok(()),
@@ -146,6 +147,34 @@ fn until_accepted(push: impl Fn() -> Result<(), PushError<()>>) -> Result<()> {
             Err(error) => bail!("push: {error}"),
         }
     }
+}
+
+/// A prepared series for each shape, on one thread.
+pub struct SeriesOf {
+    mix: Mix,
+    shapes: Vec<Shape>,
+    series: Vec<Pusher>,
+}
+
+impl SeriesOf {
+    pub fn new(db: &DatabaseHandle, mix: Mix) -> Result<Self> {
+        let shapes = mix.shapes();
+        let series = shapes.iter().map(|shape| db.series(&shape.series())).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { mix, shapes, series })
+    }
+
+    /// Pushes point `n`, as soon as there is room.
+    pub fn push(&self, n: u64) -> Result<()> {
+        let which = n as usize % self.shapes.len();
+        until_accepted(|| push_values(&self.series[which], self.mix, &self.shapes[which], n))
+    }
+}
+
+/// Waits until everything is delivered that another process has left.
+pub fn flush_backlog(db: &DatabaseHandle) -> Result<()> {
+    let report = wait(db.flush(DEADLINE))??;
+    ensure!(report.complete, "{} points are pending after the flush", report.pending);
+    Ok(())
 }
 
 /// Waits until everything is delivered.
@@ -158,10 +187,10 @@ pub fn flush(db: &DatabaseHandle) -> Result<()> {
     Ok(())
 }
 
-/// Stops it, the spool's last checkpoint included.
+/// Stops it, the spool's last checkpoint included. What is not delivered by now stays in the spool.
 pub fn stop(db: &DatabaseHandle) -> Result<()> {
-    let report = wait(db.stop(DEADLINE))??;
-    ensure!(report.closed, "the spool was not closed");
+    wait(db.stop(Duration::ZERO))??;
+    ensure!(wait(db.closed(DEADLINE))??, "the spool was not closed");
     Ok(())
 }
 
