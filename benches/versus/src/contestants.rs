@@ -5,7 +5,7 @@
 
 use crate::job::Job;
 use crate::lines::Mix;
-use crate::micro::{Encode, Encoding, Push};
+use crate::micro::{Encode, Encoding, Push, Room};
 use crate::scenes::backfill::{Drain, End, Fill};
 use crate::scenes::fleet::Fleet;
 use crate::scenes::idle::Idle;
@@ -89,8 +89,9 @@ pub const FLEET_REFUSED: &str = "1,000 databases, server refuses";
 pub const FLEET_ONE_REFUSED: &str = "1 database, batches of 250, server refuses";
 pub const LATENCY: &str = "latency, default window";
 pub const LATENCY_DURABLE: &str = "latency, durable";
-pub const PUSH_1: &str = "push, one producer";
-pub const PUSH_2: &str = "push, two producers";
+pub const PUSH_DRAINED: &str = "push, drained";
+pub const PUSH_1: &str = "push, sliding, one producer";
+pub const PUSH_2: &str = "push, sliding, two producers";
 
 /// Those who are given the hard points, too.
 const HARD: [&str; 9] = [
@@ -164,8 +165,9 @@ fn given(mix: Mix, size: Size) -> Vec<Contestant> {
         add(family, "", Job::Encode(Encode { by, mix, points: scale(2_000_000) }));
     }
     add(ALLOCATIONS, "", Job::Allocations);
-    add(PUSH_1, "", Job::Push(Push { load: load(2_000_000, 1) }));
-    add(PUSH_2, "", Job::Push(Push { load: load(2_000_000, 2) }));
+    add(PUSH_DRAINED, "", Job::Push(Push { load: load(2_000_000, 1), room: Room::Drained }));
+    add(PUSH_1, "", Job::Push(Push { load: load(2_000_000, 1), room: Room::Slides }));
+    add(PUSH_2, "", Job::Push(Push { load: load(2_000_000, 2), room: Room::Slides }));
     all
 }
 

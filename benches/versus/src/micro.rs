@@ -1,18 +1,24 @@
 //! What one point costs before it is on its way: to encode it, to push it.
 
 use std::hint::black_box;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use influx_spool::{Encoder, FieldRef, LineRules, PointRef, Precision, Timestamp, WhenFull};
+use influx_spool::{
+    Config, Database, Encoder, FieldRef, LineRules, PointRef, Precision, Timestamp, WhenFull,
+};
+use nix::time::{ClockId, clock_gettime};
 use questdb::ingress::{Buffer, ProtocolVersion};
 use serde::{Deserialize, Serialize};
 
 use crate::figures::{Figure, Figures, measured};
 use crate::lines::{Mix, Shape, timestamp, values};
-use crate::writers::spool::Pusher;
-use crate::writers::{Load, questdb::Row};
+use crate::sink::Sink;
+use crate::writers::spool::{SeriesOf, flush};
+use crate::writers::{Load, batches, questdb::Row};
 use crate::yardsticks::{BODY_POINTS, per_operation};
 
 /// Encodes points into a buffer that is emptied after every body, on one thread.
@@ -33,11 +39,25 @@ pub enum Encoding {
     Questdb,
 }
 
-/// Pushes into a full queue that slides: the thread that pushes also frees what leaves, as a drainer would.
+/// Pushes, and measures the threads that do.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Push {
     pub load: Load,
+    pub room: Room,
 }
+
+/// How the queue gets room again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Room {
+    /// It is emptied by the database's own threads, which seal, send and free. What counts is the CPU time of the threads that
+    /// push.
+    Drained,
+    /// It is full and slides: the thread that pushes frees what leaves, and nobody else has much to do. What counts is the time.
+    Slides,
+}
+
+/// Points that are pushed before the queue is let run empty: it holds as many, so that nobody waits for room.
+const BURST_POINTS: u64 = 200_000;
 
 /// Points of the sliding queue: two bodies.
 const QUEUE_POINTS: usize = 10_000;
@@ -120,29 +140,56 @@ impl Encode {
 }
 
 impl Push {
-    pub fn run(&self) -> Result<Figures> {
-        let db = influx_spool::Database::builder("versus")
+    pub fn run(&self, sink: &Sink) -> Result<Figures> {
+        match self.room {
+            Room::Drained => self.drained(sink),
+            Room::Slides => self.slides(),
+        }
+    }
+
+    fn drained(&self, sink: &Sink) -> Result<Figures> {
+        let builder = Database::builder("versus").http(sink.url()).gzip(false).when_full(WhenFull::Refuse);
+        let roomy =
+            |config: &mut Config| config.queue.bytes_max = (1 << 30).try_into().unwrap_or(NonZeroUsize::MAX);
+        let db = builder.configure(roomy).start()?;
+        let pushing = Mutex::new(Duration::ZERO);
+        let mut figures = measured(self.load.points, || {
+            batches(0..self.load.points, BURST_POINTS).try_for_each(|burst| {
+                let load = Load { points: burst.end - burst.start, ..self.load };
+                load.produce(|share| {
+                    let series = SeriesOf::new(&db, load.mix)?;
+                    let before = thread_time()?;
+                    share.into_iter().try_for_each(|n| series.push(burst.start + n))?;
+                    let took = thread_time()?.saturating_sub(before);
+                    *pushing.lock().unwrap_or_else(PoisonError::into_inner) += took;
+                    Ok(())
+                })?;
+                flush(&db)
+            })
+        })?;
+        let pushing = pushing.into_inner().unwrap_or_else(PoisonError::into_inner);
+        figures.insert(Figure::Nanoseconds, pushing.as_secs_f64() * 1e9 / self.load.points as f64);
+        Ok(figures)
+    }
+
+    fn slides(&self) -> Result<Figures> {
+        let db = Database::builder("versus")
             // Nobody listens there.
             .http("http://127.0.0.1:9")
             .gzip(false)
             .linger(Duration::from_secs(3_600))
             .when_full(WhenFull::DropOldest)
             .configure(|config| {
-                config.queue.points_max = QUEUE_POINTS.try_into().unwrap_or(std::num::NonZeroUsize::MIN);
-                config.batch.points_max = std::num::NonZeroUsize::MAX;
+                config.queue.points_max = QUEUE_POINTS.try_into().unwrap_or(NonZeroUsize::MIN);
+                config.batch.points_max = NonZeroUsize::MAX;
             })
             .start()?;
-        let shapes = self.load.mix.shapes();
-        let prepare = |shape: &Shape| db.series(&shape.series());
-        let series = shapes.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
-        let push = |n: u64| push_one(&series, &shapes, self.load.mix, n);
-        (0..2 * QUEUE_POINTS as u64).try_for_each(push)?;
-        let mut figures =
-            measured(self.load.points, || self.load.produce(|mut share| share.try_for_each(push)))?;
-        // Of the threads that push: what the others do meanwhile is not their caller's time.
-        let rate = figures.get(&Figure::PointsPerSecond).map(|rate| 1e9 / rate * self.load.producers as f64);
-        figures.extend(rate.map(|nanoseconds| (Figure::Nanoseconds, nanoseconds)));
-        figures.insert(Figure::MicrosecondsP99, self.slowest(push)?);
+        let series = SeriesOf::new(&db, self.load.mix)?;
+        (0..2 * QUEUE_POINTS as u64).try_for_each(|n| series.push(n))?;
+        let mut figures = measured(self.load.points, || {
+            self.load.produce(|share| share.into_iter().try_for_each(|n| series.push(n)))
+        })?;
+        figures.insert(Figure::MicrosecondsP99, self.slowest(|n| series.push(n))?);
         Ok(figures)
     }
 
@@ -169,8 +216,7 @@ impl Push {
     }
 }
 
-fn push_one(series: &[Pusher], shapes: &[Shape], mix: Mix, n: u64) -> Result<()> {
-    let which = n as usize % shapes.len();
-    let pushed = series[which].push_at(Timestamp::from_nanos(timestamp(n)), values(mix, &shapes[which], n));
-    pushed.map(drop).map_err(|error| anyhow!("push: {error}"))
+/// The CPU time of this thread.
+fn thread_time() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?.into())
 }

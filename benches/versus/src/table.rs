@@ -34,7 +34,7 @@ fn targets(out: &mut String, results: &Results, rows: &[Row]) {
                 Limit::AtLeast(limit) => format!("≥ {}", number(limit)),
             };
             let spread = results.spread(target.measure);
-            let measured = spread.map_or_else(String::new, spread_text);
+            let measured = spread.map_or_else(String::new, |spread| measured_text(spread, results.rounds));
             let verdict = match spread {
                 None => "not run",
                 Some(spread) if target.limit.is_met(spread.median) => "met",
@@ -105,6 +105,12 @@ fn spread_text(spread: Spread) -> String {
         return number(median);
     }
     format!("{} ({} … {})", number(median), number(min), number(max))
+}
+
+/// Says so where there were fewer rounds than of the others.
+fn measured_text(spread: Spread, rounds: usize) -> String {
+    let text = spread_text(spread);
+    if spread.count == rounds { text } else { format!("{text}, n = {}", spread.count) }
 }
 
 /// With three digits that say something, and thousands apart.
