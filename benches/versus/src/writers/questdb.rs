@@ -1,8 +1,7 @@
 //! Crate `questdb-rs`: its `Sender` over HTTP.
 //!
 //! Protocol version 1, whose lines InfluxDB understands (version 2 writes floats in binary), and which saves it asking the server
-//! for its version. It has no buffer beside the one it writes, no gzip, and no retries after a producer's death: a
-//! producer waits while its batch is sent.
+//! for its version. It has no gzip, and no buffer beside the one it writes: a producer waits while its batch is sent.
 
 use anyhow::Result;
 use questdb::ingress::{Buffer, ColumnName, ProtocolVersion, Sender, TableName, TimestampNanos};
