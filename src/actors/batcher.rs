@@ -104,9 +104,7 @@ impl Ticket {
             Ok(batch) => {
                 failpoint!(of self.shared.name, "batcher::sealed");
                 self.done = true;
-                // The lines go back to the queue's buffers when nobody else holds them.
-                let key = self.job.release();
-                self.shared.with(|transit| transit.sealed(key, batch));
+                self.shared.with(|transit| transit.sealed(self.job.key, batch));
             }
             Err(error) => log::error!(database = &*self.shared.name, %error, "cannot make a body"),
         }

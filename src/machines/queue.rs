@@ -2,11 +2,14 @@
 //!
 //! A segment becomes a batch as it is: lines lie one after another in one buffer, so sealing copies nothing and
 //! a push costs one `memcpy` and one 4-byte offset. Dropping the oldest point moves an index; the buffer of a
-//! segment whose points are all gone is used again. Nothing here allocates for a point once buffers are warm.
+//! segment that nobody holds any more is used again, whoever was the last: the queue, a maker of bodies, or a body. Nothing here allocates for a point once buffers are warm.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Instant;
+
+use bytes::Bytes;
 
 use crate::values::batch::{Destination, TimeSpan};
 use crate::values::ledger::Tally;
@@ -42,6 +45,8 @@ pub(crate) struct Segment {
     destination: Arc<Destination>,
     bytes: Vec<u8>,
     ends: Vec<u32>,
+    /// Where its buffers go when nobody holds it any more.
+    home: SyncSender<Buffers>,
     dropped: usize,
     span: TimeSpan,
     opened: Instant,
@@ -67,6 +72,16 @@ impl Segment {
         let skipped = usize::try_from(seq - self.first).expect("a segment's offsets fit in memory");
         let start = if skipped == 0 { 0 } else { self.ends[skipped - 1] as usize };
         &self.bytes[start..]
+    }
+
+    /// The same as a body, without a copy if they fill most of the buffer; otherwise a few lines would keep a buffer for
+    /// thousands from its next use. The buffer is used again when the body is gone, never before.
+    pub(crate) fn body_from(self: &Arc<Self>, seq: u64) -> Bytes {
+        let lines = self.lines_from(seq);
+        if lines.len() < self.bytes.capacity() / 2 {
+            return Bytes::copy_from_slice(lines);
+        }
+        Bytes::from_owner(Body { start: self.bytes.len() - lines.len(), segment: Arc::clone(self) })
     }
 
     pub(crate) const fn destination(&self) -> &Arc<Destination> {
@@ -113,12 +128,47 @@ impl Segment {
     }
 }
 
+impl Drop for Segment {
+    fn drop(&mut self) {
+        let (mut bytes, mut ends) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.ends));
+        if bytes.capacity() <= SPARE_BYTES_MAX {
+            bytes.clear();
+            ends.clear();
+            // Not if there are enough, or the queue is gone.
+            let _ = self.home.try_send((bytes, ends));
+        }
+    }
+}
+
+/// A segment's bytes and ends, empty, to be filled again.
+type Buffers = (Vec<u8>, Vec<u32>);
+
+/// Lines of a segment as a body. It keeps the segment.
+struct Body {
+    segment: Arc<Segment>,
+    start: usize,
+}
+
+impl AsRef<[u8]> for Body {
+    fn as_ref(&self) -> &[u8] {
+        &self.segment.bytes[self.start..]
+    }
+}
+
 /// Encoded points in the order they were pushed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SlidingQueue {
     segments: VecDeque<Segment>,
     held: Tally,
-    spare: Vec<(Vec<u8>, Vec<u32>)>,
+    spare: Receiver<Buffers>,
+    home: SyncSender<Buffers>,
+}
+
+impl Default for SlidingQueue {
+    fn default() -> Self {
+        let (home, spare) = mpsc::sync_channel(SPARE_BUFFERS_MAX);
+        Self { segments: VecDeque::new(), held: Tally::default(), spare, home }
+    }
 }
 
 impl SlidingQueue {
@@ -175,10 +225,8 @@ impl SlidingQueue {
         let dropped = segment.drop_oldest();
         self.held.points -= dropped.points;
         self.held.bytes -= dropped.bytes;
-        if segment.points() == 0
-            && let Some(Segment { bytes, ends, .. }) = self.segments.pop_front()
-        {
-            self.recycle(bytes, ends);
+        if segment.points() == 0 {
+            self.segments.pop_front();
         }
         Some((seq, dropped))
     }
@@ -197,30 +245,18 @@ impl SlidingQueue {
         Some(segment)
     }
 
-    /// Takes back the buffers of a segment that is sealed, for the next one.
-    pub(crate) fn recycle_segment(&mut self, segment: Segment) {
-        self.recycle(segment.bytes, segment.ends);
-    }
-
     fn open_segment(&mut self, first: u64, timestamp: i64, destination: &Arc<Destination>, opened: Instant) {
-        let (bytes, ends) = self.spare.pop().unwrap_or_default();
+        let (bytes, ends) = self.spare.try_recv().unwrap_or_default();
         self.segments.push_back(Segment {
             first,
             destination: Arc::clone(destination),
             bytes,
             ends,
+            home: self.home.clone(),
             dropped: 0,
             span: TimeSpan::at(timestamp),
             opened,
         });
-    }
-
-    fn recycle(&mut self, mut bytes: Vec<u8>, mut ends: Vec<u32>) {
-        if self.spare.len() < SPARE_BUFFERS_MAX && bytes.capacity() <= SPARE_BYTES_MAX {
-            bytes.clear();
-            ends.clear();
-            self.spare.push((bytes, ends));
-        }
     }
 }
 

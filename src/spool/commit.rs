@@ -52,6 +52,8 @@ impl Spool {
         self.see_to_files(&during)?;
         let now_ms = clock::unix_ms(now);
         let stepped = self.clock.stepped(now_ms, Instant::now());
+        let written = plan.appends.iter().map(|batch| batch.body.len() as u64).sum();
+        self.stride.follow(&self.conn, written).during(&during)?;
         let room = if plan.closing { u64::MAX } else { room::disk_room(&self.paths, &self.options) };
         let bodies = Bodies::fitting(plan, room);
         match self.transact(plan, bodies, now_ms, stepped, &during) {

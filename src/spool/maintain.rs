@@ -7,7 +7,7 @@ use super::error::{During, SpoolError, SpoolErrorKind, kind_of};
 use super::open::{Spool, checkpoint_if_room};
 use super::paths;
 use super::room;
-use super::schema::{PAGE_BYTES, WAL_BYTES};
+use super::schema::PAGE_BYTES;
 use super::set_aside;
 use crate::log;
 
@@ -22,8 +22,12 @@ const PAGES_PER_CALL: u64 = 256;
 /// for the deletions.
 const PAGES_PER_CALL_LOW: u64 = 32;
 
-/// The log's size from which a reader that is in the way is no longer spared: the checkpoint waits for it.
-const WAL_BYTES_PATIENCE: u64 = 4 * WAL_BYTES;
+/// How far the log grows beyond where it is due to be copied before a reader that is in the way is no longer spared: then the
+/// checkpoint waits for it.
+const PATIENCE_BYTES: u64 = 48 << 20;
+
+/// After this time without a transaction, memory that large ones wanted is given back.
+const REST_AFTER_MS: i64 = 30_000;
 
 /// What a call of [`Spool::maintain`] found and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +49,11 @@ impl Spool {
         let during = format!("tidy {}", self.paths.name());
         self.usable(&during)?;
         self.see_to_files(&during)?;
-        self.tidy(clock::unix_ms(now)).during(during).inspect_err(|error| self.note_failure(error))
+        let now_ms = clock::unix_ms(now);
+        if now_ms.saturating_sub(self.state.clock_ms) >= REST_AFTER_MS {
+            self.stride.rest(&self.conn).during(&during)?;
+        }
+        self.tidy(now_ms).during(during).inspect_err(|error| self.note_failure(error))
     }
 
     fn tidy(&self, now_ms: i64) -> rusqlite::Result<Maintained> {
@@ -76,9 +84,9 @@ impl Spool {
 
     fn checkpoint_if_due(&self) -> rusqlite::Result<()> {
         let live = self.log_bytes()?;
-        if live >= WAL_BYTES_PATIENCE {
+        if live >= self.stride.log_bytes() + PATIENCE_BYTES {
             checkpoint_if_room(&self.conn, &self.paths)?;
-        } else if live >= WAL_BYTES && room::has_room_to_checkpoint(&self.conn, &self.paths)? {
+        } else if live >= self.stride.log_bytes() && room::has_room_to_checkpoint(&self.conn, &self.paths)? {
             self.conn.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?.query_row([], |_| Ok(()))?;
         }
         Ok(())

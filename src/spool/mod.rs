@@ -84,6 +84,7 @@ mod set_aside;
 mod split;
 mod state;
 mod steps;
+mod stride;
 #[cfg(test)]
 mod tests;
 mod verify;

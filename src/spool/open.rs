@@ -17,6 +17,7 @@ use super::salvage::SalvageReport;
 use super::schema::{self, PAGE_BYTES, Probed};
 use super::set_aside;
 use super::state::State;
+use super::stride::Stride;
 use crate::log;
 use crate::values::config::SyncMode;
 use crate::values::ledger::Backlog;
@@ -42,6 +43,7 @@ pub(crate) struct Spool {
     /// Set when a failure left it open what is on disk; only opening again can tell.
     pub(super) broken: Option<SpoolErrorKind>,
     pub(super) place: Place,
+    pub(super) stride: Stride,
     pub(super) heritage: Heritage,
     _lock: SpoolLock,
 }
@@ -127,6 +129,7 @@ impl Spool {
             state: found.state,
             clock: StepWatch::new(now_ms, Instant::now()),
             broken: None,
+            stride: Stride::LEAST,
             heritage: heritage.clone(),
             _lock: lock,
         };

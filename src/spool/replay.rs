@@ -19,7 +19,6 @@ use super::origin::Origin;
 use super::quarantine::{self, Kept};
 use super::room;
 use super::row::StoredBatch;
-use super::schema::WAL_BYTES;
 use super::state::State;
 use crate::machines::plan::{CommitPlan, Replay, Replayed, RowId, Withheld};
 use crate::values::batch::Batch;
@@ -32,7 +31,7 @@ const BATCHES_PER_COMMIT: usize = 4_096;
 
 /// Bodies that are written again in one transaction, whatever number of batches is allowed: what the log holds before
 /// it is copied into the database.
-const BYTES_PER_COMMIT: u64 = WAL_BYTES;
+const BYTES_PER_COMMIT: u64 = 16 << 20;
 
 /// What [`replay`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

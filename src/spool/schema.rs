@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
 use super::error::{During, SpoolError, SpoolErrorKind};
+use super::stride::{self, Stride};
 use crate::log;
 use crate::values::config::SyncMode;
 
@@ -22,10 +23,6 @@ pub(super) const APPLICATION_ID: i32 = 0x4953_5031;
 /// Bytes of a page. A commit of a 180 kB body and the deletion of another is a fifth faster with 16 KiB than with
 /// 32 KiB, and half as fast again as with 4 KiB.
 pub(super) const PAGE_BYTES: u64 = 16 << 10;
-
-/// The log's size from which it is copied into the database: one pass then writes each page once, and a commit that
-/// waits for it waits a few milliseconds.
-pub(super) const WAL_BYTES: u64 = 16 << 20;
 
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 const STEPS: &[M<'static>] = &[M::up(include_str!("../../migrations/001_first.sql"))];
@@ -158,14 +155,12 @@ pub(super) fn connect_to_write(path: &Path, sync: SyncMode) -> rusqlite::Result<
     conn.pragma_update(None, "fullfsync", true)?;
     conn.pragma_update(None, "checkpoint_fullfsync", true)?;
     // `maintain` does this outside of commits; this is the net under a caller who never calls it.
-    conn.pragma_update(None, "wal_autocheckpoint", (4 * WAL_BYTES / PAGE_BYTES) as i64)?;
-    conn.pragma_update(None, "journal_size_limit", WAL_BYTES as i64)?;
+    conn.pragma_update(None, "wal_autocheckpoint", (2 * stride::LOG_BYTES_MAX / PAGE_BYTES) as i64)?;
     // Cheap checks that find a damaged page when it is read rather than follow it.
     conn.pragma_update(None, "cell_size_check", true)?;
     conn.pragma_update(None, "trusted_schema", false)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
-    // A queue reads nothing twice: 2 MiB hold the inner pages of any spool.
-    conn.pragma_update(None, "cache_size", -2_048)?;
+    Stride::LEAST.set(&conn)?;
     // A commit is in memory anyway; spilled, its pages would be written to the log twice, and pages that a vacuum is
     // about to cut off would be written at all, on a disk that may be full.
     conn.pragma_update(None, "cache_spill", false)?;

@@ -129,7 +129,10 @@ impl Timestamp {
 impl From<SystemTime> for Timestamp {
     /// A time beyond what 64 bits of nanoseconds can hold becomes the nearest that they can.
     fn from(time: SystemTime) -> Self {
-        let nanos = |d: Duration| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX);
+        let nanos = |d: Duration| {
+            let seconds = i64::try_from(d.as_secs()).unwrap_or(i64::MAX);
+            seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(d.subsec_nanos()))
+        };
         match time.duration_since(SystemTime::UNIX_EPOCH) {
             Ok(after) => Self(nanos(after)),
             Err(before) => Self(-nanos(before.duration())),

@@ -112,10 +112,10 @@ impl Life {
     /// A compression comes to its end, or panics.
     pub(super) fn finish_job(&mut self, nth: usize, well: bool, at: Moment) -> bool {
         let Some(nth) = nth.checked_rem(self.jobs.len()) else { return false };
-        let mut job = self.jobs.remove(nth);
+        let job = self.jobs.remove(nth);
         if well {
             let batch = job.run().unwrap();
-            let key = job.release();
+            let key = job.key;
             self.shared.with(|transit| transit.sealed(key, batch));
         } else {
             let key = job.key;

@@ -9,7 +9,7 @@ use crate::machines::division::{Division, Lines};
 use crate::machines::plan::{DirectFate, Quarantined, RowId};
 use crate::machines::queue::Segment;
 use crate::machines::verdict::Trouble;
-use crate::values::batch::{Batch, Destination};
+use crate::values::batch::{Batch, Codec, Destination};
 use crate::values::config::Compression;
 use crate::values::fate::Fate;
 use crate::values::ledger::Tally;
@@ -87,8 +87,6 @@ pub(super) enum Content {
     Lines(Arc<Segment>),
     /// The finished batch.
     Body(Batch),
-    /// Let go of.
-    Nothing,
 }
 
 impl Held {
@@ -123,11 +121,10 @@ impl Held {
     }
 
     /// Where it goes.
-    pub(super) fn destination(&self) -> Option<&Destination> {
+    pub(super) fn destination(&self) -> &Destination {
         match &self.content {
-            Content::Lines(segment) => Some(segment.destination()),
-            Content::Body(batch) => Some(&batch.destination),
-            Content::Nothing => None,
+            Content::Lines(segment) => segment.destination(),
+            Content::Body(batch) => &batch.destination,
         }
     }
 
@@ -179,16 +176,7 @@ impl SealJob {
         match &self.content {
             Content::Lines(segment) => segment.tally().bytes,
             Content::Body(batch) => batch.raw_len,
-            Content::Nothing => 0,
         }
-    }
-
-    /// Lets go of the lines, and says whose they were.
-    pub(crate) fn release(&mut self) -> u64 {
-        if let Content::Lines(_) = self.content {
-            self.content = Content::Nothing;
-        }
-        self.key
     }
 
     /// Makes the body: the bytes as they will be stored and posted.
@@ -196,11 +184,10 @@ impl SealJob {
         match &self.content {
             Content::Lines(segment) => self.seal(segment),
             Content::Body(batch) => self.trim(batch),
-            Content::Nothing => Err(codec::BodyError::Length { expected: 0 }),
         }
     }
 
-    fn seal(&self, segment: &Segment) -> Result<Batch, codec::BodyError> {
+    fn seal(&self, segment: &Arc<Segment>) -> Result<Batch, codec::BodyError> {
         let lines = segment.lines_from(self.seqs.first);
         let codec = codec::codec_for(self.compression, lines.len());
         Ok(Batch {
@@ -210,7 +197,10 @@ impl SealJob {
             raw_len: lines.len() as u64,
             span: segment.span(),
             created_ms: self.created_ms,
-            body: codec::encode_body(codec, lines),
+            body: match codec {
+                Codec::Identity => segment.body_from(self.seqs.first),
+                Codec::Gzip => codec::encode_body(codec, lines),
+            },
         })
     }
 

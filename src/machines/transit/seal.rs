@@ -45,14 +45,9 @@ impl Transit {
         self.counters.batches_sealed += 1;
         self.counters.body_bytes_sealed += batch.body.len() as u64;
         let made = batch.seqs.first;
-        let lines = std::mem::replace(&mut held.content, Content::Body(batch));
+        held.content = Content::Body(batch);
         // Whoever takes it in hand, and the spool, knows it by the first number that is in its body.
         self.insert(made, held);
-        if let Content::Lines(segment) = lines
-            && let Ok(segment) = Arc::try_unwrap(segment)
-        {
-            self.queue.recycle_segment(segment);
-        }
     }
 
     /// Making a body did not come to its end: it is tried again, and after the second panic the batch is set aside.

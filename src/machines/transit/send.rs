@@ -384,7 +384,7 @@ impl Transit {
     fn goes_by(&self, held: &Held, wire: Wire, now: Instant) -> bool {
         let Some(udp) = self.terms.udp else { return wire == Wire::Http };
         // A listener belongs to one database.
-        let at_home = held.destination().is_some_and(|to| self.home.as_deref() == Some(to));
+        let at_home = self.home.as_deref() == Some(held.destination());
         let by_udp = at_home && held.division.is_none();
         match wire {
             Wire::Udp => by_udp,

@@ -143,11 +143,11 @@ impl World {
     /// One of the workers comes back, with a body or having died.
     pub(super) fn finish_job(&mut self, nth: usize, well: bool) {
         let Some(nth) = nth.checked_rem(self.jobs.len()) else { return };
-        let mut job = self.jobs.remove(nth);
+        let job = self.jobs.remove(nth);
         if well {
             let batch = job.run().unwrap();
             check_body(&batch);
-            let key = job.release();
+            let key = job.key;
             self.transit.sealed(key, batch);
             return;
         }

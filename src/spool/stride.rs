@@ -1,0 +1,88 @@
+//! How far the log may grow, and how much of the file is kept in memory: by what one transaction writes.
+//!
+//! What a transaction writes the next few delete, and where the pages of a body are still in memory they need not be read for
+//! that. Copying the log into the database stops everything for some milliseconds, and writes a page once however often
+//! it was written before; so where transactions are large, it pays to let more of them gather. A spool that writes little needs
+//! neither, and there may be thousands of those.
+//!
+//! Measured with bodies of 875 kB, a commit a millisecond: with the least of both a third fewer points a second, at a seventh
+//! more CPU time. With bodies of 25 kB there is no difference.
+
+use rusqlite::Connection;
+
+/// The least: in it lie the inner pages of any spool.
+const CACHE_BYTES_MIN: u64 = 2 << 20;
+const CACHE_BYTES_MAX: u64 = 16 << 20;
+
+/// The least and the most that gathers in the log. More takes longer to read after a crash, too: a tenth of a second for the most.
+pub(super) const LOG_BYTES_MIN: u64 = 16 << 20;
+pub(super) const LOG_BYTES_MAX: u64 = 64 << 20;
+
+/// Transactions whose bodies are kept in memory, and in the log.
+const CACHED: u64 = 6;
+const LOGGED: u64 = 24;
+
+/// The sizes in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stride {
+    cache_bytes: u64,
+    log_bytes: u64,
+}
+
+impl Stride {
+    /// Of a connection that is new.
+    pub(super) const LEAST: Self = Self { cache_bytes: CACHE_BYTES_MIN, log_bytes: LOG_BYTES_MIN };
+
+    /// The size of the log from which it is copied into the database.
+    pub(super) const fn log_bytes(self) -> u64 {
+        self.log_bytes
+    }
+
+    /// The sizes after a transaction that wrote so many bytes of bodies. They do not shrink but by [`Self::rest`].
+    fn after(self, written: u64) -> Self {
+        Self {
+            cache_bytes: (CACHED * written).clamp(self.cache_bytes, CACHE_BYTES_MAX),
+            log_bytes: (LOGGED * written).clamp(self.log_bytes, LOG_BYTES_MAX),
+        }
+    }
+
+    /// Goes by a transaction that wrote so many bytes of bodies.
+    pub(super) fn follow(&mut self, conn: &Connection, written: u64) -> rusqlite::Result<()> {
+        let next = self.after(written);
+        if next != *self {
+            next.set(conn)?;
+            *self = next;
+        }
+        Ok(())
+    }
+
+    /// Goes back to the least, and gives back what is in memory: nothing has been written for long.
+    pub(super) fn rest(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        if *self != Self::LEAST {
+            Self::LEAST.set(conn)?;
+            *self = Self::LEAST;
+        }
+        Ok(())
+    }
+
+    pub(super) fn set(self, conn: &Connection) -> rusqlite::Result<()> {
+        conn.pragma_update(None, "cache_size", -((self.cache_bytes >> 10) as i64))?;
+        conn.pragma_update(None, "journal_size_limit", self.log_bytes as i64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_follow_the_largest_transaction_between_bounds() {
+        let least = Stride::LEAST;
+        assert_eq!(least.after(0), least);
+        assert_eq!(least.after(100 << 10), least);
+        let large = least.after(1 << 20);
+        assert_eq!(large, Stride { cache_bytes: 6 << 20, log_bytes: 24 << 20 });
+        assert_eq!(large.after(1 << 10), large);
+        assert_eq!(large.after(1 << 30), Stride { cache_bytes: CACHE_BYTES_MAX, log_bytes: LOG_BYTES_MAX });
+    }
+}
