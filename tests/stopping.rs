@@ -49,6 +49,29 @@ fn beside_a_server_that_never_answers() {
 }
 
 #[test]
+fn what_is_under_way_is_waited_for() {
+    let bench = Bench::new();
+    run(async {
+        bench.receiver.set_manner(Manner::Silence);
+        let db = bench.start();
+        push(&db, 0..POINTS);
+        assert!(bench.receiver.wait_for_requests(1, LONG));
+        let stopping = actix_rt::spawn({
+            let db = db.clone();
+            async move { db.stop(LONG).await }
+        });
+        while db.push(Point::new("m").field("n", -1_i64)).is_ok() {
+            tokio::task::yield_now().await;
+        }
+        // The stop has begun, and has a minute.
+        bench.receiver.set_manner(Manner::Accept);
+        let report = stopping.await.unwrap().unwrap();
+        assert!(report.drained && report.closed, "{report:?}");
+        assert_eq!(report.stats.pending.points, 0, "{report:?}");
+    });
+}
+
+#[test]
 fn with_a_large_backlog() {
     let points: u64 = if is_slow() { 100_000 } else { 5_000 };
     let bench = Bench::new();

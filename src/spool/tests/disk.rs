@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Write;
 use std::process::Command;
 
+use faulty_vfs::{Call, Verdict};
+
 use super::*;
 use crate::values::fate::{Durability, Standing};
 
@@ -113,6 +115,30 @@ fn a_disk_filled_by_others_fails_commits_until_there_is_room_and_nothing_is_lost
     let (mut life, opened) = bench.open();
     assert_eq!((opened.commit_number, life.all().len()), (2, 2));
     drop(disk);
+}
+
+#[test]
+fn what_was_delivered_is_recorded_though_the_disk_is_full_before_a_body_is_written() {
+    const LOG_BYTES_MAX: u64 = 200_000;
+    let bench = Bench::new();
+    let disk = faulty_vfs::Disk::watch(bench.path().parent().unwrap()).unwrap();
+    let (mut life, _) = bench.open();
+    life.append(&[b"one"]);
+    // The system says that there is room, and there is none: only the transaction itself finds out.
+    disk.judge(|asked| match asked.call {
+        Call::Write { at, bytes } if at + bytes.len() as u64 > LOG_BYTES_MAX => Verdict::Full,
+        _ => Verdict::Pass,
+    });
+    let settle = life.all().iter().map(|row| done(row, Fate::Delivered)).collect();
+    let appends = vec![life.next_batch(&noise(1, 300_000))];
+    let committed = life.commit(CommitPlan { settle, appends, ..CommitPlan::default() });
+    assert_eq!((committed.appended.len(), committed.withheld), (0, Some(Withheld::DiskFull)));
+    assert_eq!(committed.settled, [true]);
+    drop(life);
+    disk.relent();
+    let (mut life, opened) = bench.open();
+    assert_eq!(opened.ledger.of(Fate::Delivered).points, 10);
+    assert!(life.all().is_empty());
 }
 
 #[test]

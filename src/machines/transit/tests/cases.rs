@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rig::{Disk, Full, line_of, refusal, terms, trouble};
 use super::world::{End, World};
-use crate::machines::transit::{Holder, Lease, Terms};
+use crate::machines::transit::{Found, Holder, Lease, Opened, Terms};
 use crate::machines::verdict::Verdict;
 use crate::machines::waiters::Until;
 use crate::values::fate::{Fate, ShedReason};
@@ -191,7 +191,7 @@ fn a_row_that_a_repair_could_not_save_is_stored_afresh_and_sent_in_its_place() {
     opened.salvaged = true;
     opened.ledger.settle(Fate::Damaged, Tally::new(5, 5 * line_of(6).len() as u64));
     let disk = world.disk.clone();
-    let find = |key| if key == 6 { crate::machines::transit::Found::Nothing } else { disk.find(key) };
+    let find = |key| if key == 6 { Found::Nothing } else { disk.find(key) };
     world.transit.reopened(&opened, find, world.now);
     assert_eq!(world.transit.pending_points(), 80);
     let books = world.transit.snapshot(world.now).ledger;
@@ -252,6 +252,83 @@ fn a_disk_that_was_full_is_asked_again_though_nothing_waits_for_room() {
     world.finish_trip(End::Answered);
     assert_eq!(world.transit.snapshot(world.now).withheld, None);
     world.drain();
+}
+
+#[test]
+fn a_batch_is_stored_when_three_quarters_of_the_loss_window_have_passed() {
+    for (window_ms, due_ms) in [(0, 0), (1_000, 750), (3_000, 2_250)] {
+        let loss_window = Some(Duration::from_millis(window_ms));
+        let mut world = world(Terms { loss_window, ..terms() }, 100, Full::DropOldest);
+        world.push(5);
+        seal_all(&mut world);
+        let due = world.now + Duration::from_millis(due_ms);
+        assert_eq!(world.transit.next_commit_at(), Some(due), "{loss_window:?}");
+        if due_ms > 0 {
+            world.now = due - Duration::from_nanos(1);
+            assert!(!world.plan(false), "{loss_window:?}");
+        }
+        world.now = due;
+        assert!(world.plan(false), "{loss_window:?}");
+        world.finish_trip(End::Answered);
+        world.drain();
+    }
+}
+
+#[test]
+fn a_transaction_of_nothing_that_failed_is_not_done_again() {
+    let mut world = world(Terms { loss_window: DURABLE, ..terms() }, 100, Full::DropOldest);
+    assert!(world.transit.plan_commit(true, None, world.now).is_some());
+    world.transit.commit_failed(world.now);
+    assert_eq!(world.transit.next_commit_at(), None);
+}
+
+#[test]
+fn what_is_asked_for_is_stored_at_once() {
+    let window = Some(Duration::from_secs(3_600));
+    let mut world = world(Terms { loss_window: window, ..terms() }, 100, Full::DropOldest);
+    world.push(10);
+    seal_all(&mut world);
+    assert!(world.transit.next_commit_at().is_some_and(|at| at > world.now));
+    world.transit.commit_up_to(5);
+    assert_eq!(world.transit.next_commit_at(), Some(world.now));
+    let plan = world.transit.plan_commit(false, None, world.now).unwrap();
+    assert_eq!(plan.appends.len(), 1, "and no more");
+}
+
+#[test]
+fn a_full_spool_is_asked_again_in_time_or_when_somebody_knows_better() {
+    let mut world = world(Terms { loss_window: DURABLE, ..terms() }, 0, Full::Refuse);
+    world.push(5);
+    seal_all(&mut world);
+    assert!(world.plan(false));
+    world.finish_trip(End::Answered);
+    // A transaction that brings nothing says nothing of the room.
+    assert!(world.plan(true));
+    world.finish_trip(End::Answered);
+    assert!(world.transit.snapshot(world.now).withheld.is_some());
+    assert_eq!(world.transit.next_commit_at(), Some(world.now + Duration::from_secs(1)));
+    world.disk.rows_max = 100;
+    world.transit.retry_appends();
+    assert_eq!(world.transit.next_commit_at(), Some(world.now));
+    assert!(world.plan(false));
+    world.finish_trip(End::Answered);
+    assert_eq!(world.transit.snapshot(world.now).withheld, None);
+    world.drain();
+}
+
+#[test]
+fn a_row_that_a_salvage_lost_before_it_was_heard_of_counts_as_damaged_until_it_is_stored_again() {
+    for salvaged in [true, false] {
+        let mut world = world(Terms { loss_window: DURABLE, ..terms() }, 100, Full::DropOldest);
+        world.push(5);
+        seal_all(&mut world);
+        let plan = world.transit.plan_commit(false, None, world.now).unwrap();
+        let opened = Opened { commit_number: plan.number, salvaged, ..world.disk.opened() };
+        world.transit.reopened(&opened, |_| Found::Nothing, world.now);
+        let plan = world.transit.plan_commit(false, None, world.now).unwrap();
+        assert_eq!(plan.appends[0].seqs.first, 1);
+        assert_eq!(plan.written_off, if salvaged { vec![1] } else { Vec::new() });
+    }
 }
 
 #[test]
