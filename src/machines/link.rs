@@ -228,4 +228,36 @@ mod tests {
         assert_eq!(link.succeed(at(64)), None);
         assert_eq!(link.failures_total(), 5);
     }
+
+    #[test]
+    fn whoever_hopes_that_it_goes_better_now_asks_at_once() {
+        let now = Instant::now();
+        let refused = trouble(TroubleKind::Unreachable, None);
+        for (all_is_new, next_delay) in [(true, 100), (false, 1_600)] {
+            let mut link = link();
+            assert_eq!((link.is_down(), link.trouble()), (false, None));
+            link.fail(&refused, 1.0, now);
+            link.fail(&refused, 1.0, now);
+            assert_eq!((link.is_down(), link.trouble()), (true, Some((TroubleKind::Unreachable, "refused"))));
+            assert!(link.not_before(now).is_some());
+            if all_is_new {
+                link.try_now(now)
+            } else {
+                link.probe_now(now)
+            }
+            assert_eq!(link.not_before(now), None);
+            assert!(link.is_down(), "that is for the server to say");
+            link.fail(&refused, 1.0, now);
+            assert_eq!(link.not_before(now).unwrap() - now, Duration::from_millis(next_delay));
+        }
+    }
+
+    #[test]
+    fn other_delays_are_taken_from_the_next_failure_on() {
+        let now = Instant::now();
+        let mut link = link();
+        link.set_delays(Duration::from_secs(7), Duration::from_secs(9));
+        link.fail(&trouble(TroubleKind::Unreachable, None), 1.0, now);
+        assert_eq!(link.not_before(now).unwrap() - now, Duration::from_secs(7));
+    }
 }

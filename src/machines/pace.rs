@@ -69,4 +69,16 @@ mod tests {
         }
         assert!(at_once <= 100 * 4, "{at_once}");
     }
+
+    #[test]
+    fn another_rate_is_kept_from_the_next_datagram_on() {
+        let mut pace = Pace::new(1_000_000);
+        let now = Instant::now();
+        pace.set_rate(100);
+        let waits: Vec<u128> = (0..3).map(|_| pace.next(now).as_millis()).collect();
+        assert_eq!(waits, [0, 8, 18]);
+        pace.set_rate(0);
+        pace.next(now);
+        assert!(pace.next(now) > Duration::from_secs(1), "one a second is the least");
+    }
 }

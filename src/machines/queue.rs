@@ -371,4 +371,53 @@ mod tests {
         }
         assert_eq!(queue.take_segment().unwrap().span(), TimeSpan { earliest: -7, latest: 5 });
     }
+
+    #[test]
+    fn equal_destinations_share_a_segment() {
+        let mut rig = Rig::new(100, 1000);
+        rig.push("m v=1\n", &destination("a"));
+        assert_eq!(rig.push("m v=2\n", &destination("a")), Milestone::None);
+        assert_eq!(rig.queue.take_segment().unwrap().points(), 2);
+    }
+
+    #[test]
+    fn the_oldest_segment_takes_no_more_once_it_is_full_or_another_is_open() {
+        let (a, b) = (destination("a"), destination("b"));
+        let mut rig = Rig::new(3, 1000);
+        let mut seen = vec![rig.queue.has_full_segment(rig.limits)];
+        for to in [&a, &b, &b, &b] {
+            rig.push("m v=1\n", to);
+            seen.push(rig.queue.has_full_segment(rig.limits));
+        }
+        assert_eq!(seen, [false, false, true, true, true]);
+        rig.queue.take_segment();
+        assert!(rig.queue.has_full_segment(rig.limits), "alone, and full");
+        assert_eq!(rig.queue.take_segment().unwrap().points(), 3);
+        assert!(!rig.queue.has_full_segment(rig.limits));
+    }
+
+    #[test]
+    fn buffers_are_used_again_a_few_of_them_and_none_that_is_huge() {
+        let to = destination("a");
+        let mut rig = Rig::new(1, 1000);
+        for _ in 0..2 * SPARE_BUFFERS_MAX {
+            rig.push("m v=1\n", &to);
+        }
+        let sealed: Vec<_> = std::iter::from_fn(|| rig.queue.take_segment()).collect();
+        let buffers: Vec<_> = sealed.iter().map(|segment| segment.bytes.as_ptr()).collect();
+        for segment in sealed {
+            rig.queue.recycle_segment(segment);
+        }
+        assert_eq!(rig.queue.spare.len(), SPARE_BUFFERS_MAX);
+        rig.push("m v=2\n", &to);
+        let again = rig.queue.take_segment().unwrap();
+        assert_eq!((again.lines(), again.points()), (&b"m v=2\n"[..], 1));
+        assert!(buffers.contains(&again.bytes.as_ptr()));
+
+        let spares = rig.queue.spare.len();
+        rig.queue.recycle(Vec::with_capacity(SPARE_BYTES_MAX + 1), Vec::new());
+        assert_eq!(rig.queue.spare.len(), spares);
+        rig.queue.recycle(Vec::with_capacity(SPARE_BYTES_MAX), Vec::new());
+        assert_eq!(rig.queue.spare.len(), spares + 1);
+    }
 }

@@ -130,4 +130,12 @@ mod tests {
         assert!(budget.spend(now + Duration::from_secs(9)));
         assert!(!budget.spend(now));
     }
+
+    #[test]
+    fn an_intensity_says_what_it_allows() {
+        let intensity = RestartIntensity::new(7, Duration::from_secs(9));
+        assert_eq!((intensity.restarts(), intensity.within()), (7, Duration::from_secs(9)));
+        let default = RestartIntensity::default();
+        assert_eq!((default.restarts(), default.within()), (5, Duration::from_secs(30)));
+    }
 }

@@ -169,3 +169,30 @@ impl Batch {
         self.seqs.points()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_destination_is_stored_without_its_defaults_and_comes_back_with_them() {
+        let plain = Destination::new("plant");
+        assert_eq!(
+            serde_json::to_string(&plain).unwrap(),
+            r#"{"api":"v1","database":"plant","precision":"ns"}"#
+        );
+        let partial = Destination { accept_partial: false, ..plain.clone() };
+        let hasty = Destination { no_sync: true, ..plain.clone() };
+        for destination in [plain, partial, hasty] {
+            let text = serde_json::to_string(&destination).unwrap();
+            assert_eq!(serde_json::from_str::<Destination>(&text).unwrap(), destination, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_consistency_is_called_the_same_in_a_configuration_and_in_a_request() {
+        for consistency in [Consistency::Any, Consistency::One, Consistency::Quorum, Consistency::All] {
+            assert_eq!(serde_json::to_value(consistency).unwrap(), consistency.as_str());
+        }
+    }
+}

@@ -146,3 +146,33 @@ impl Serialize for Ledger {
             .serialize(serializer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DELIVERED: Fate = Fate::Delivered;
+
+    #[test]
+    fn a_ledger_is_empty_until_something_is_counted() {
+        let mut accepted = Ledger::default();
+        assert!(accepted.is_empty());
+        accepted.take_accepted(Tally::new(1, 10));
+        assert_eq!((accepted.is_empty(), accepted.accepted()), (false, Tally::new(1, 10)));
+        let mut settled = Ledger::default();
+        settled.settle(DELIVERED, Tally::new(1, 10));
+        assert!(!settled.is_empty(), "a fate alone counts, too");
+        assert!(!Tally::new(1, 0).is_zero() && !Tally::new(0, 1).is_zero());
+    }
+
+    #[test]
+    fn no_more_is_taken_back_than_had_met_the_fate() {
+        let mut ledger = Ledger::default();
+        ledger.settle(DELIVERED, Tally::new(3, 30));
+        assert_eq!(ledger.unsettle(DELIVERED, Tally::new(2, 40)), Tally::new(2, 30));
+        assert_eq!(ledger.of(DELIVERED), Tally::new(1, 0));
+        ledger.resettle(DELIVERED, Fate::Rejected, Tally::new(5, 50));
+        assert_eq!((ledger.of(DELIVERED), ledger.of(Fate::Rejected)), (Tally::default(), Tally::new(1, 0)));
+        assert_eq!(ledger.settled_points(), 1);
+    }
+}

@@ -72,3 +72,21 @@ impl SeqRange {
         self.first <= number && number <= self.last
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_says_what_it_is_and_where_from() {
+        let seq = Seq::new(SpoolTag(7), 42);
+        assert_eq!((seq.number(), seq.spool(), seq.to_string()), (42, SpoolTag(7), "42".to_owned()));
+    }
+
+    #[test]
+    fn a_range_holds_both_its_ends_and_nothing_beyond() {
+        let range = SeqRange::starting_at(5, 3);
+        assert_eq!((range, range.points()), (SeqRange { first: 5, last: 7 }, 3));
+        assert_eq!([4, 5, 7, 8].map(|number| range.contains(number)), [false, true, true, false]);
+    }
+}

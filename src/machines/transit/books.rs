@@ -154,3 +154,105 @@ impl Books {
         sum
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::machines::plan::Quarantined;
+    use crate::values::batch::{Batch, Codec, Destination, TimeSpan};
+    use crate::values::fate::QuarantineReason;
+
+    const REFUSED: Fate = Fate::Quarantined(QuarantineReason::Refused);
+
+    fn met(first: u64, last: u64, fate: Fate) -> DirectFate {
+        let seqs = SeqRange { first, last };
+        DirectFate { seqs, bytes: 10 * seqs.points(), fate, quarantine: None, written_off: false }
+    }
+
+    fn kept(first: u64, body: &'static [u8]) -> DirectFate {
+        let fate = met(first, first, REFUSED);
+        let batch = Batch {
+            seqs: fate.seqs,
+            destination: Arc::new(Destination::new("plant")),
+            codec: Codec::Identity,
+            raw_len: fate.bytes,
+            span: TimeSpan::at(0),
+            created_ms: 0,
+            body: Bytes::from_static(body),
+        };
+        DirectFate { quarantine: Some(Quarantined { batch, status: None, words: None }), ..fate }
+    }
+
+    fn row(id: i64, parts: Vec<DirectFate>) -> SettleRow {
+        SettleRow { row: RowId(id), first_seq: 1, fate: Fate::Delivered, status: None, words: None, parts }
+    }
+
+    #[test]
+    fn neighbours_of_one_fate_are_one_record_and_nothing_else_is() {
+        let now = Instant::now();
+        let together = |first: DirectFate, second: DirectFate| {
+            let mut unsaved = Unsaved::default();
+            unsaved.add_direct(first, now);
+            unsaved.add_direct(second, now);
+            unsaved.direct
+        };
+        let shed = || met(3, 5, Fate::Rejected);
+        let one = together(shed(), met(6, 7, Fate::Rejected));
+        assert_eq!((one.len(), one[0].seqs, one[0].bytes), (1, SeqRange { first: 3, last: 7 }, 50));
+        for (other, why) in [
+            (met(6, 7, Fate::Expired), "another fate"),
+            (met(7, 7, Fate::Rejected), "a gap"),
+            (met(5, 7, Fate::Rejected), "not behind it"),
+            (DirectFate { written_off: true, ..met(6, 7, Fate::Rejected) }, "counted as damaged"),
+        ] {
+            assert_eq!(together(shed(), other).len(), 2, "{why}");
+        }
+        assert_eq!(together(kept(5, b"a"), kept(6, b"b")).len(), 2, "a body each");
+        assert_eq!(together(kept(5, b"a"), met(6, 6, REFUSED)).len(), 2);
+        assert_eq!(together(met(5, 5, REFUSED), kept(6, b"b")).len(), 2);
+    }
+
+    #[test]
+    fn bodies_that_wait_for_quarantine_are_weighed_alone_or_in_parts() {
+        let mut unsaved = Unsaved::default();
+        assert!(unsaved.is_empty());
+        unsaved.add_direct(met(1, 5, Fate::Rejected), Instant::now());
+        assert_eq!((unsaved.quarantine_bytes(), unsaved.is_empty()), (0, false));
+        unsaved.add_direct(kept(6, b"six"), Instant::now());
+        let parts = vec![met(7, 8, Fate::Delivered), kept(9, b"nine")];
+        unsaved.add_settled(row(1, parts), Tally::new(3, 30), Instant::now());
+        assert_eq!(unsaved.quarantine_bytes(), 7);
+    }
+
+    #[test]
+    fn a_row_that_is_gone_is_not_deleted_any_more() {
+        let mut unsaved = Unsaved::default();
+        for id in [1, 2] {
+            unsaved.add_settled(row(id, Vec::new()), Tally::new(1, 10), Instant::now());
+        }
+        assert!(unsaved.forget_settled(RowId(1)) && !unsaved.forget_settled(RowId(1)));
+        assert_eq!(unsaved.settle.len(), 1);
+        assert!(!unsaved.is_empty() && unsaved.forget_settled(RowId(2)) && unsaved.is_empty());
+    }
+
+    #[test]
+    fn after_a_salvage_the_file_says_what_was_accepted_but_for_what_it_has_not_seen() {
+        let ledger = |accepted: u64, damaged: u64| {
+            let mut ledger = Ledger::default();
+            ledger.accept(Tally::new(accepted, 10 * accepted));
+            ledger.settle(Fate::Damaged, Tally::new(damaged, 10 * damaged));
+            ledger
+        };
+        let mut books = Books::new(ledger(100, 0));
+        books.unsaved.add_direct(met(1, 5, Fate::Rejected), Instant::now());
+        let written_off = DirectFate { written_off: true, ..met(6, 9, Fate::Delivered) };
+        books.unsaved.add_direct(written_off, Instant::now());
+        // Of the ten that the file has written off, three are on their way, and four have met their fate.
+        books.resync_accepted(&ledger(40, 10), Tally::new(7, 70), Tally::new(3, 30));
+        assert_eq!(books.total().accepted(), Tally::new(40 + 7 + 5 + 4 - 7, 490));
+    }
+}

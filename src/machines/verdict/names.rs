@@ -129,3 +129,41 @@ fn placed(rest: &str) -> Option<NamedLine> {
     let name = LineName::Number { number, begin: begin.map(str::to_owned) };
     Some(NamedLine { name, cause: Cause::Malformed, words: words::told(reason) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(gist: &str) -> NamedLine {
+        let mut named = in_words(gist);
+        assert_eq!(named.len(), 1, "{gist}");
+        named.remove(0)
+    }
+
+    #[test]
+    fn a_count_at_the_end_is_no_part_of_the_reason_and_anything_else_is() {
+        for (end, words) in
+            [("", "bad number"), (" dropped=0", "bad number"), (" dropped=x", "bad number dropped=x")]
+        {
+            assert_eq!(one(&format!("unable to parse 'm v=x': bad number{end}")).words, words);
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_quoted_from_its_middle_on_is_named_by_its_number_alone() {
+        for (quoted, begin) in [
+            (": \"m v=x\"", Some("m v=x")),
+            (": \"m v=\\\"x\"", Some("m v=")),
+            (": \"...v=x\"", None),
+            (": \"\"", None),
+            ("", None),
+        ] {
+            let name = LineName::Number { number: 2, begin: begin.map(str::to_owned) };
+            assert_eq!(
+                one(&format!("metric parse error: expected field at 2:8{quoted}")).name,
+                name,
+                "{quoted}"
+            );
+        }
+    }
+}

@@ -204,3 +204,33 @@ impl ErrorBody {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_headers_are_of_an_influxdb_only() {
+        for mark in ["x-influxdb-version", "x-influxdb-error", "x-platform-error-code", "cluster-uuid"] {
+            assert!(is_mark(mark), "{mark}");
+        }
+        assert!(!is_mark("x-request-id") && !is_mark("content-type"));
+    }
+
+    #[test]
+    fn a_body_is_mended_where_it_was_cut_and_not_where_it_is_something_else() {
+        let message = |body| ErrorBody::read(body).map(|error| error.message);
+        assert_eq!(message(r#"{"error":"unable to"#).as_deref(), Some("unable to"));
+        assert_eq!(message(r#"{"error":"unable to"} and more"#), None);
+        assert_eq!(message(""), None);
+    }
+
+    #[test]
+    fn lines_are_counted_from_one() {
+        let named = |line| {
+            let body = format!(r#"{{"code":"invalid","message":"bad","line":{line}}}"#);
+            ErrorBody::read(&body).map(|error| error.lines.len())
+        };
+        assert_eq!((named(0), named(1)), (Some(0), Some(1)));
+    }
+}

@@ -24,7 +24,7 @@ pub(super) fn mend(text: &str) -> Option<Value> {
     for (at, char) in text.char_indices() {
         match char {
             _ if escaped => escaped = false,
-            '\\' if in_string => escaped = true,
+            '\\' => escaped = true,
             '"' => in_string = !in_string,
             _ if in_string => {}
             '{' => open.push('}'),
@@ -92,5 +92,19 @@ mod tests {
             assert_eq!(mended.is_some(), end == 1 || end > 9, "{}", &whole[..end]);
         }
         assert_eq!(mend(&"[".repeat(1_000_000)), None);
+    }
+
+    #[test]
+    fn what_stands_in_a_string_opens_and_closes_nothing() {
+        let torn = r#"{"error":"}[{","data":[{"line_number":1},{"li"#;
+        assert_eq!(mend(torn).unwrap()["data"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_too_deep_or_too_far_back_is_given_up() {
+        assert!(mend(&"[".repeat(DEPTH_MAX)).is_some());
+        assert_eq!(mend(&"[".repeat(DEPTH_MAX + 1)), None);
+        assert!(mend(r#"{"error":"e"} "1" "2" x"#).is_some());
+        assert_eq!(mend(r#"{"error":"e"} "1" "2" "3" x"#), None);
     }
 }

@@ -123,3 +123,24 @@ fn steady_word(word: &str) -> Cow<'_, str> {
 
 /// A word with as many digits is taken for something that changes: an identifier, a date, a moment.
 const DIGITS_MAX: usize = 9;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_page_without_a_title_its_text_is_told() {
+        assert_eq!(of_stranger("<html><p>Not <b>here</b>, a > b</p>"), "Not here , a > b");
+        assert_eq!(of_stranger("<html><title> Not here </title><p>Go away"), "Not here");
+    }
+
+    #[test]
+    fn what_changes_from_one_time_to_the_next_is_not_told() {
+        for changing in ["123456789", "[::1]:8086", "2026-11-22T04:13:20Z"] {
+            assert_eq!(steady(changing), "…", "{changing}");
+        }
+        for lasting in ["12345678", "10.0.0.1:80", "std::io::Error", "a:1:2"] {
+            assert_eq!(steady(lasting), lasting);
+        }
+    }
+}

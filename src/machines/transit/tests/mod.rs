@@ -1,9 +1,12 @@
 //! The transit from outside its lock: named cases, and random ones against a simple model.
 
+mod bounds;
 mod cases;
 mod healing;
 mod model;
+mod pushing;
 mod rig;
+mod saving;
 mod shedding;
 mod wires;
 mod world;

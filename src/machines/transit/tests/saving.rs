@@ -1,0 +1,218 @@
+//! When points go to the spool, and what is recorded of them when.
+
+use std::time::Duration;
+
+use super::rig::{Disk, Full, line_of, refusal, terms, trouble};
+use super::world::{End, World};
+use crate::machines::plan::{Committed, DamagedRow, ReadBatch, RowId};
+use crate::machines::transit::{Found, Opened, ReadRequest, Terms};
+use crate::machines::verdict::Verdict;
+use crate::values::fate::{Fate, QuarantineReason};
+
+/// Far enough for nothing to be due by itself.
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn patient() -> Terms {
+    Terms { points_max: 1_000, loss_window: Some(HOUR), ..terms() }
+}
+
+fn eager() -> Terms {
+    Terms { loss_window: Some(Duration::ZERO), ..patient() }
+}
+
+fn world(terms: Terms) -> World {
+    World::new(terms, Disk::new(100, Full::DropOldest))
+}
+
+fn seal(world: &mut World, batches: usize) {
+    for _ in 0..batches {
+        assert_eq!(world.take_jobs(1), 1);
+        world.finish_job(0, true);
+    }
+}
+
+/// Of five points each.
+fn store(world: &mut World, batches: u64) {
+    for _ in 0..batches {
+        world.push(5);
+        world.commit_all();
+        seal(world, 1);
+        assert!(world.plan(false));
+        world.finish_trip(End::Answered);
+    }
+}
+
+fn deliver(world: &mut World) {
+    assert!(world.lease(0));
+    world.answer(0, Verdict::Delivered);
+}
+
+/// Whether a batch that has just been sealed is stored without waiting for the end of the window.
+fn goes_at_once(world: &World) -> bool {
+    world.transit.next_commit_at().unwrap() == world.now
+}
+
+#[test]
+fn while_all_is_well_points_wait_for_the_end_of_the_window() {
+    let mut world = world(patient());
+    world.push(5);
+    seal(&mut world, 1);
+    assert!(!goes_at_once(&world));
+    world.drain();
+}
+
+#[test]
+fn behind_rows_in_the_spool_points_do_not_wait() {
+    let mut world = world(patient());
+    store(&mut world, 1);
+    world.push(5);
+    seal(&mut world, 1);
+    assert!(goes_at_once(&world), "behind a row in memory");
+    world.crash();
+    world.push(5);
+    seal(&mut world, 1);
+    assert!(world.transit.window.len() == 1 && goes_at_once(&world), "behind rows nobody has read");
+    world.drain();
+}
+
+#[test]
+fn after_a_failed_attempt_points_do_not_wait() {
+    let mut world = world(patient());
+    world.push(5);
+    seal(&mut world, 1);
+    assert!(world.lease(0));
+    world.answer(0, trouble());
+    assert!(goes_at_once(&world));
+    world.drain();
+}
+
+#[test]
+fn when_more_than_a_quarter_of_memory_is_full_points_do_not_wait() {
+    let line_bytes = line_of(1).len() as u64;
+    let by_points = Terms { points_max: 40, ..patient() };
+    let by_bytes = Terms { bytes_max: 40 * line_bytes, ..patient() };
+    for (terms, what) in [(by_points, "points"), (by_bytes, "bytes")] {
+        for (points, sealed, pressed) in
+            [(10, 1, false), (10, 2, false), (11, 1, true), (11, 2, true), (15, 3, true)]
+        {
+            let mut world = world(terms);
+            world.push(points);
+            seal(&mut world, sealed);
+            assert_eq!(goes_at_once(&world), pressed, "{points} {what}, {sealed} batches sealed");
+        }
+    }
+}
+
+#[test]
+fn a_full_spool_is_tried_again_as_soon_as_a_row_is_settled() {
+    let mut world = World::new(eager(), Disk::new(1, Full::Refuse));
+    store(&mut world, 1);
+    world.push(5);
+    seal(&mut world, 1);
+    assert!(world.plan(false));
+    world.finish_trip(End::Answered);
+    assert!(world.transit.snapshot(world.now).withheld.is_some());
+    deliver(&mut world);
+    assert!(!world.plan(false), "it rides along with what comes in a moment");
+    world.now += Duration::from_millis(100);
+    let plan = world.transit.plan_commit(false, None, world.now).unwrap();
+    assert_eq!((plan.settle.len(), plan.appends.len()), (1, 1));
+}
+
+#[test]
+fn settled_rows_wait_for_an_append_unless_they_are_many() {
+    let mut world = world(eager());
+    store(&mut world, 8);
+    for _ in 0..7 {
+        deliver(&mut world);
+        assert_eq!(world.transit.next_commit_at(), Some(world.now + Duration::from_millis(100)));
+    }
+    deliver(&mut world);
+    assert_eq!(world.transit.next_commit_at(), Some(world.now));
+    world.drain();
+}
+
+#[test]
+fn a_count_alone_waits_longer_and_a_body_for_quarantine_does_not_wait() {
+    let mut world = world(Terms { points_max: 1_000, ..patient() });
+    world.push(10);
+    seal(&mut world, 2);
+    deliver(&mut world);
+    let ledger_interval = world.terms.ledger_interval;
+    assert!(world.transit.plan_commit(false, None, world.now + ledger_interval / 2).is_none());
+    assert!(world.lease(0));
+    world.answer(0, refusal());
+    assert_eq!(world.transit.next_commit_at(), Some(world.now));
+    world.drain();
+}
+
+#[test]
+fn the_words_of_a_refusal_are_kept_with_a_row_that_was_stored() {
+    let mut world = world(eager());
+    store(&mut world, 1);
+    assert!(world.lease(0));
+    world.answer(0, refusal());
+    let plan = world.transit.plan_commit(true, None, world.now).unwrap();
+    let settle = &plan.settle[0];
+    assert_eq!(settle.fate, Fate::Quarantined(QuarantineReason::Refused));
+    assert_eq!((settle.status, settle.words.as_deref()), (Some(400), Some("unable to parse")));
+}
+
+#[test]
+fn points_are_volatile_from_their_push_until_they_are_stored() {
+    let mut world = world(patient());
+    let age = |world: &World| world.transit.volatile_age(world.now);
+    assert_eq!(age(&world), None);
+    world.push(5);
+    world.now += Duration::from_secs(3);
+    assert_eq!(age(&world), Some(Duration::from_secs(3)), "in the queue");
+    seal(&mut world, 1);
+    assert_eq!(age(&world), Some(Duration::from_secs(3)), "in the window");
+    world.commit_all();
+    assert!(world.plan(false));
+    world.finish_trip(End::Answered);
+    assert_eq!(age(&world), None);
+    world.drain();
+}
+
+#[test]
+fn a_damaged_row_that_is_read_again_is_given_up_once() {
+    let mut world = world(eager());
+    store(&mut world, 12);
+    let read = |first_seq| ReadBatch {
+        row: RowId(9),
+        first_seq,
+        attempts: 0,
+        panics: 0,
+        batch: Err(DamagedRow { seqs: None }),
+    };
+    for _ in 0..2 {
+        let asked = ReadRequest { after: world.transit.read_to, rows_max: 1 };
+        world.transit.read_back(asked, vec![read(41)], world.now);
+        assert_eq!((world.transit.books.unsaved.settle.len(), world.transit.read_to), (1, 41));
+        world.transit.read_anew_from(0);
+    }
+}
+
+/// Under `sync = normal` a power cut takes rows that were stored, without any damage.
+#[test]
+fn a_row_that_is_gone_without_damage_is_stored_afresh_and_sent_in_its_place() {
+    let mut world = world(eager());
+    store(&mut world, 12);
+    assert!(world.transit.beyond.batches > 0);
+    let backlog = world.disk.backlog();
+    let mut opened: Opened = world.disk.opened();
+    opened.backlog.batches -= 1;
+    opened.backlog.points -= 5;
+    opened.backlog.bytes -= 5 * line_of(6).len() as u64;
+    let disk = world.disk.clone();
+    let find = |key| if key == 6 { Found::Nothing } else { disk.find(key) };
+    world.transit.reopened(&opened, find, world.now);
+    let plan = world.transit.plan_commit(false, None, world.now).unwrap();
+    assert_eq!((plan.appends.len(), plan.appends[0].seqs.first), (1, 6));
+    let ledger = disk.ledger().clone();
+    let outcome = Committed { appended: vec![RowId(1_000)], backlog, ledger, ..Committed::default() };
+    world.transit.committed(&outcome, world.now);
+    assert!(world.transit.window.contains_key(&6), "no read would find it: those beyond are younger");
+    assert_eq!(world.transit.pending_points(), 60);
+}
