@@ -396,6 +396,11 @@ mod tests {
         assert!(!rig.queue.has_full_segment(rig.limits));
     }
 
+    /// Buffers that wait for their next use.
+    fn spares(queue: &SlidingQueue) -> Vec<Buffers> {
+        queue.spare.try_iter().collect()
+    }
+
     #[test]
     fn buffers_are_used_again_a_few_of_them_and_none_that_is_huge() {
         let to = destination("a");
@@ -405,19 +410,53 @@ mod tests {
         }
         let sealed: Vec<_> = std::iter::from_fn(|| rig.queue.take_segment()).collect();
         let buffers: Vec<_> = sealed.iter().map(|segment| segment.bytes.as_ptr()).collect();
-        for segment in sealed {
-            rig.queue.recycle_segment(segment);
-        }
-        assert_eq!(rig.queue.spare.len(), SPARE_BUFFERS_MAX);
+        drop(sealed);
         rig.push("m v=2\n", &to);
-        let again = rig.queue.take_segment().unwrap();
+        let mut again = rig.queue.take_segment().unwrap();
         assert_eq!((again.lines(), again.points()), (&b"m v=2\n"[..], 1));
         assert!(buffers.contains(&again.bytes.as_ptr()));
+        assert_eq!(spares(&rig.queue).len(), SPARE_BUFFERS_MAX - 1);
 
-        let spares = rig.queue.spare.len();
-        rig.queue.recycle(Vec::with_capacity(SPARE_BYTES_MAX + 1), Vec::new());
-        assert_eq!(rig.queue.spare.len(), spares);
-        rig.queue.recycle(Vec::with_capacity(SPARE_BYTES_MAX), Vec::new());
-        assert_eq!(rig.queue.spare.len(), spares + 1);
+        again.bytes = Vec::with_capacity(SPARE_BYTES_MAX + 1);
+        drop(again);
+        assert_eq!(spares(&rig.queue), []);
+        rig.push("m v=3\n", &to);
+        let mut last = rig.queue.take_segment().unwrap();
+        last.bytes = Vec::with_capacity(SPARE_BYTES_MAX);
+        drop(last);
+        assert_eq!(spares(&rig.queue).len(), 1);
+    }
+
+    #[test]
+    fn a_body_without_a_copy_keeps_its_buffer_from_the_next_use_and_gives_it_back() {
+        let to = destination("a");
+        let mut rig = Rig::new(3, 1000);
+        (0..3).for_each(|_| _ = rig.push("m v=1\n", &to));
+        let mut segment = rig.queue.take_segment().unwrap();
+        segment.bytes.shrink_to_fit();
+        let segment = Arc::new(segment);
+        let lines = segment.lines().as_ptr();
+        let body = segment.body_from(2);
+        assert_eq!((&body[..], body.as_ptr()), (&b"m v=1\nm v=1\n"[..], lines.wrapping_add(6)));
+        drop(segment);
+        assert_eq!(spares(&rig.queue), []);
+        drop(body.clone());
+        assert_eq!(spares(&rig.queue), []);
+        drop(body);
+        assert_eq!(spares(&rig.queue).len(), 1);
+    }
+
+    #[test]
+    fn a_body_of_few_lines_is_a_copy() {
+        let to = destination("a");
+        let mut rig = Rig::new(3, 1000);
+        rig.push("m v=1\n", &to);
+        let mut segment = rig.queue.take_segment().unwrap();
+        segment.bytes.reserve(1000);
+        let segment = Arc::new(segment);
+        let body = segment.body_from(1);
+        drop(segment);
+        assert_eq!(spares(&rig.queue).len(), 1);
+        assert_eq!(body, &b"m v=1\n"[..]);
     }
 }
