@@ -516,3 +516,20 @@ impl Transit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_tried_with_what_it_took_or_with_half_of_what_it_refused() {
+        let first = SizeLearnt::refused(None, 100);
+        assert_eq!((first.refused, first.to_try()), (100, 50));
+        let took = SizeLearnt { taken: 60, ..first };
+        assert_eq!(took.to_try(), 60);
+        for (refused, learnt) in [(200, (60, 100)), (80, (60, 80)), (60, (0, 60)), (40, (0, 40))] {
+            let size = SizeLearnt::refused(Some(took), refused);
+            assert_eq!((size.taken, size.refused), learnt, "refused {refused}");
+        }
+    }
+}

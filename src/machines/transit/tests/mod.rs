@@ -7,6 +7,7 @@ mod model;
 mod pushing;
 mod rig;
 mod saving;
+mod sending;
 mod shedding;
 mod wires;
 mod world;
