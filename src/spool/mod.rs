@@ -55,6 +55,7 @@
 //! `plant.db.damaged` exists while a damaged file is being replaced; `plant.db.damaged-<milliseconds>` (with its `-wal`
 //! and `-shm`) is such a file, and belongs to whoever wants to look at it.
 
+mod again;
 mod backlog;
 mod bench;
 mod clock;

@@ -4,6 +4,7 @@ use std::time::{Instant, SystemTime};
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::again::write_again;
 use super::clock::{self, StepWatch};
 use super::error::{During, SpoolError, SpoolErrorKind};
 use super::heritage::{self, Heritage};
@@ -279,6 +280,7 @@ pub(super) fn open_file(
             heritage.check_kin(&load_checked(&looking, during)?, during)?;
         }
     }
+    write_again(&paths.wal()).during(during)?;
     let mut conn = schema::connect_to_write(&paths.database, options.sync).during(during)?;
     schema::migrate(&mut conn, during)?;
     let is_new = begin_if_new(&mut conn).during(during)?;

@@ -250,7 +250,10 @@ impl<'a> Cuts<'a> {
         match op {
             Op::Sync { file, folder } => self.settle(Some(file), *folder),
             Op::SyncFailed { file } => {
-                let of_it = |pending: &&mut Pending<'_>| file_of(pending.op) == Some(file);
+                // What was synced on top of something that was given up before stays synced.
+                let of_it = |pending: &&mut Pending<'_>| {
+                    file_of(pending.op) == Some(file) && pending.fate == Synced::NotYet
+                };
                 self.pending.iter_mut().filter(of_it).for_each(|pending| pending.fate = Synced::GivenUp);
             }
             Op::Delete { folder: true, .. } => {

@@ -130,6 +130,33 @@ impl Disk {
     }
 }
 
+/// Says that a file was written over itself, as it is, and synced, by other means than SQLite's. Judged as a sync, if its folder is
+/// watched; otherwise it is synced.
+///
+/// # Errors
+/// The judge says so, or the file cannot be read or synced.
+pub fn written_again(path: &Path) -> io::Result<()> {
+    let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+    let path = match (folder, path.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
+    };
+    let Some((watch, file)) = Watch::of(&path) else { return std::fs::File::open(path)?.sync_all() };
+    let bytes = std::fs::read(&path)?;
+    watch.note(|| Op::Write { file: file.clone(), at: 0, bytes });
+    match watch.ask(&Asked { file: &file, call: Call::Sync }) {
+        Verdict::Pass => {
+            watch.note(|| Op::Sync { file, folder: false });
+            Ok(())
+        }
+        Verdict::Full => Err(io::ErrorKind::StorageFull.into()),
+        Verdict::IoError | Verdict::Torn(_) => {
+            watch.note(|| Op::SyncFailed { file });
+            Err(io::Error::other("the judge said so"))
+        }
+    }
+}
+
 impl Drop for Disk {
     fn drop(&mut self) {
         self.relent();
