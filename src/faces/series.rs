@@ -48,6 +48,29 @@ impl<V: Values> SeriesPusher<V> {
         self.push_values(values, None, Room::Blocking)
     }
 
+    /// As [`blocking_push`](Self::blocking_push), with this timestamp.
+    ///
+    /// ```
+    /// use std::time::SystemTime;
+    ///
+    /// use influx_spool::{Database, SeriesBuilder};
+    /// let plant = Database::builder("blocking-push-at-example").start()?;
+    /// let cpu = plant.series(&SeriesBuilder::new("cpu").fields::<(f64,)>(["usage"]))?;
+    /// std::thread::scope(|scope| scope.spawn(|| cpu.blocking_push_at(SystemTime::now(), (0.5,))).join().unwrap())?;
+    /// assert_eq!(plant.stats().ledger.accepted().points, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As there.
+    pub fn blocking_push_at(
+        &self,
+        timestamp: impl Into<Timestamp>,
+        values: V::Of<'_>,
+    ) -> Result<Seq, PushError<()>> {
+        self.push_values(values, Some(timestamp.into()), Room::Blocking)
+    }
+
     fn push_values(
         &self,
         values: V::Of<'_>,
