@@ -24,8 +24,11 @@ const PRESSURE: u64 = 4;
 /// A spool that was full is tried again after this time, or as soon as a row is settled.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
-/// What a row takes in the file besides its body: columns, destination, index, its share of half-filled pages.
-const ROW_BYTES: u64 = 1 << 10;
+/// What a row takes in the file beyond its body at the most: the rest of its last page, and its columns.
+const ROW_BYTES: u64 = 17 << 10;
+
+/// What the file takes before it has any row, and what is kept free beside a new one: some ten pages of each.
+const FILE_BYTES: u64 = 20 * (16 << 10);
 
 /// Settled rows wait this long for an append to ride along with.
 const SETTLED_LINGER: Duration = Duration::from_millis(100);
@@ -349,7 +352,7 @@ impl Transit {
         // Plain bytes: more than the file holds if bodies are compressed, which only makes this more careful.
         let appends: u64 = saving.plan.appends.iter().map(|batch| batch.raw_len).sum();
         let rows = self.beyond.batches + (self.window.len() + saving.plan.appends.len()) as u64;
-        let filled = self.beyond.bytes + self.stored.bytes + appends + rows * ROW_BYTES;
+        let filled = FILE_BYTES + self.beyond.bytes + self.stored.bytes + appends + rows * ROW_BYTES;
         filled >= self.terms.spool_bytes_max / 2
     }
 

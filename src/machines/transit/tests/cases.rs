@@ -165,6 +165,25 @@ fn a_batch_delivered_while_the_spool_drops_it_is_counted_once() {
 }
 
 #[test]
+fn what_a_small_spool_may_be_dropping_is_not_sent_meanwhile() {
+    // Pages make a file of these sizes fuller than its bodies say.
+    for spool_bytes_max in [200 << 10, 400 << 10, 600 << 10] {
+        let small = Terms { loss_window: DURABLE, spool_bytes_max, ..terms() };
+        let mut world = world(small, 2, Full::DropOldest);
+        world.push(10);
+        store_all(&mut world);
+        world.push(10);
+        seal_all(&mut world);
+        assert!(world.plan(false) && !world.lease(0));
+        world.finish_trip(End::Answered);
+        assert!(world.lease(0));
+        world.answer(0, Verdict::Delivered);
+        world.check();
+        world.drain();
+    }
+}
+
+#[test]
 fn a_batch_settled_while_it_was_stored_is_not_read_back() {
     let mut world = world(terms(), 100, Full::DropOldest);
     world.push(5);
