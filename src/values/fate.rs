@@ -155,7 +155,9 @@ pub enum Standing {
     /// Nothing more will happen to the point.
     Settled(Fate),
     /// Not known any more. With a spool: the number belongs to an earlier life which ended uncleanly while the point was
-    /// only in memory; whether a request that was open at that moment still delivered it cannot be known. Without one:
+    /// only in memory, or while its fate was: whether it was delivered cannot be known, even if `delivered` had answered so
+    /// (fates of points that were never stored are written within
+    /// [`ledger_interval`](crate::SpoolConfig::ledger_interval)). Or a damaged file had it: see [`Fate::Damaged`]. Without one:
     /// the point met its fate so long ago that which one is forgotten.
     Lost,
 }

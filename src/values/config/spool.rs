@@ -17,7 +17,10 @@ pub struct SpoolConfig {
     /// What a stored point survives. Default: [`SyncMode::Full`].
     #[serde(default)]
     pub sync: SyncMode,
-    /// The size of the backlog at most. Default: 1 GiB, some five days of 10,000 points/s compressed.
+    /// The size of the file at most, its log apart. Default: 1 GiB, some five days of 10,000 points/s compressed.
+    ///
+    /// An empty file takes 160 kB of it, and a batch is stored only where some 130 kB stay free beside it: with less than a
+    /// megabyte more than a batch takes (see [`BatchConfig::bytes_max`](crate::BatchConfig::bytes_max)) nothing may ever be stored.
     #[serde(default = "defaults::spool_bytes_max")]
     pub bytes_max: u64,
     /// How old an undelivered batch may become. Default: no limit.
