@@ -40,8 +40,8 @@ const RESIDENT_STEP_KIB: f64 = 8_192.0;
 /// The log is copied into the database from 16 MiB on; beside that there is room for one transaction.
 const WAL_BYTES_MAX: u64 = 32 << 20;
 
-/// Free pages that a file keeps for the next batches, and some.
-const FILE_BYTES_KEPT: u64 = 20 << 20;
+/// Free pages that a file keeps for the next batches (16 MiB), a slice too small to be cut off (4 MiB), and what an empty file takes.
+const FILE_BYTES_KEPT: u64 = 21 << 20;
 
 const LONG: Duration = Duration::from_secs(3_600);
 
