@@ -134,9 +134,21 @@ impl Spool {
             heritage: heritage.clone(),
             _lock: lock,
         };
-        let mut opened = spool.begin_life(now_ms, salvaged, &during)?;
-        opened.is_fallen = is_fallen;
-        Ok((spool, opened))
+        let was_salvaged = salvaged.is_some();
+        match spool.begin_life(now_ms, salvaged, &during) {
+            Ok(mut opened) => {
+                opened.is_fallen = is_fallen;
+                Ok((spool, opened))
+            }
+            // Writing may find what looking did not: a damaged page that only a change leads to.
+            Err(error) if error.kind() == SpoolErrorKind::Damaged && !was_salvaged => {
+                log::error!(file = %spool.paths.name(), %error, "the spool is damaged: setting it aside");
+                set_aside::mark(&spool.paths, now)?;
+                drop(spool);
+                Self::reopen(options, heritage, now)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// What is to be known of it when it has to be opened [again](Self::reopen).
