@@ -40,10 +40,10 @@ const TEXT_BYTES: usize = 1_000;
 const PUSH_MAX: Duration = Duration::from_secs(2);
 
 /// The log is copied into the database from 16 MiB on; beside that there is room for one transaction of 16 batches of 2 MiB.
-const LOG_BYTES_MAX: u64 = 48 << 20;
+const LOG_BYTES_MAX: u64 = 96 << 20;
 
 /// Free pages that a file keeps for the next batches, and some.
-const FILE_BYTES_KEPT: u64 = 20 << 20;
+const FILE_BYTES_KEPT: u64 = 21 << 20;
 
 const LONG: Duration = Duration::from_secs(60);
 
