@@ -39,7 +39,8 @@ const TEXT_BYTES: usize = 1_000;
 /// A push that takes longer has waited for something. It takes microseconds; the rest is for a busy machine.
 const PUSH_MAX: Duration = Duration::from_secs(2);
 
-/// The log is copied into the database from 16 MiB on; beside that there is room for one transaction of 16 batches of 2 MiB.
+/// The log is copied into the database from 64 MiB on at the latest; beside that there is room for one transaction of 16 batches of
+/// 2 MiB.
 const LOG_BYTES_MAX: u64 = 96 << 20;
 
 /// Free pages that a file keeps for the next batches, and some.
