@@ -161,7 +161,8 @@ fn the_log_stays_small_in_an_outage_and_the_file_gives_its_space_back_after_it()
             }
         }
         db.commit(LONG).await.unwrap();
-        let full = size_of(&file);
+        // What is in the log is not all in the file yet.
+        let full = size_of(&file) + size_of(&folder.path().join("disk.db-wal"));
         assert!(full > 80 << 20, "{full}");
         assert!(log_max <= LOG_BYTES_MAX, "{log_max}");
 
@@ -181,7 +182,7 @@ fn the_log_stays_small_in_an_outage_and_the_file_gives_its_space_back_after_it()
         assert!(given_back.is_ok(), "{} bytes", size_of(&file));
         db.stop(LONG).await.unwrap();
         assert!(size_of(&file) <= FILE_BYTES_KEPT, "{} bytes", size_of(&file));
-        println!("log {log_max} bytes at most, file {full} bytes, then {}", size_of(&file));
+        println!("log {log_max} bytes at most, file and log {full} bytes, then {}", size_of(&file));
     });
 }
 
