@@ -178,7 +178,7 @@ fn the_log_stays_small_in_an_outage_and_the_file_gives_its_space_back_after_it()
         receiver.come_up();
         db.reconfigure(db.config()).await.unwrap();
         assert!(db.flush(LONG).await.unwrap().complete);
-        let given_back = tokio::time::timeout(LONG, given_back.wait_for(|given_back| *given_back)).await;
+        let given_back = tokio::time::timeout(2 * LONG, given_back.wait_for(|given_back| *given_back)).await;
         assert!(given_back.is_ok(), "{} bytes", size_of(&file));
         db.stop(LONG).await.unwrap();
         assert!(size_of(&file) <= FILE_BYTES_KEPT, "{} bytes", size_of(&file));
