@@ -2,7 +2,8 @@
 //!
 //! A segment becomes a batch as it is: lines lie one after another in one buffer, so sealing copies nothing and
 //! a push costs one `memcpy` and one 4-byte offset. Dropping the oldest point moves an index; the buffer of a
-//! segment that nobody holds any more is used again, whoever was the last: the queue, a maker of bodies, or a body. Nothing here allocates for a point once buffers are warm.
+//! segment that nobody holds any more is used again, whoever was the last: the queue, a maker of bodies, or a body. Nothing
+//! here allocates for a point once buffers are warm.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
