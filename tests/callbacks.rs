@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use actix::{ActorContext, Handler, Message};
 use influx_spool::{
-    Database, DatabaseHandle, Fate, Flush, GetStats, Point, PriorityContext, Standing, WhenFull,
+    Database, DatabaseHandle, Event, Fate, Flush, GetStats, Point, PriorityContext, Standing, Told, WhenFull,
 };
 use support::ledger::{check_arrived, check_ledger};
 use support::receiver::{Manner, Receiver};
@@ -223,8 +223,11 @@ fn a_waker_that_panics_keeps_nobody_from_an_answer() {
         let builder = builder.when_full(WhenFull::Refuse).loss_window(Duration::from_secs(3_600));
         let builder = builder.configure(|config| config.queue.points_max = 100.try_into().unwrap());
         let db = builder.start().unwrap();
-        let last = db.push_all((0..100).map(point)).last.unwrap();
         let mut events = db.subscribe();
+        let last = db.push_all((0..100).map(point)).last.unwrap();
+        // Nothing else is told until the server is back.
+        let told = in_time("an outage", events.next()).await;
+        assert!(matches!(told, Some(Told::Event(Event::LinkDown { .. }))), "{told:?}");
         let mut other_events = db.subscribe();
         let bombs: Vec<Arc<Bomb>> = (0..7).map(|_| Arc::new(Bomb(AtomicU64::new(0)))).collect();
         let wakers: Vec<Waker> = bombs.iter().map(|bomb| Waker::from(Arc::clone(bomb))).collect();
