@@ -6,7 +6,7 @@
 //! disks go on.
 //!
 //! While lanes wait and every thread is at work, one thread more looks whether any of them is stuck. It ends when
-//! there has been nothing to do for [`IDLE_MAX`].
+//! there has been nothing to do for [`IDLE_MAX`]; the usual ones sleep until there is.
 //!
 //! A panic of a job ends the job, not the thread: what the job had in hand is given back by its own guards.
 
@@ -99,6 +99,8 @@ struct State {
     ready: VecDeque<Arc<Mutex<Jobs>>>,
     threads: usize,
     idle: usize,
+    /// Of those idle: who looks whether a thread is stuck, since every one that may be at work is.
+    watching: usize,
     /// Since when each thread has been at its job.
     at_work: BTreeMap<usize, Instant>,
     next_number: usize,
@@ -114,14 +116,24 @@ enum Next {
 
 impl State {
     fn next(&mut self, moving_max: usize, now: Instant) -> Next {
-        let stuck_at = self.at_work.values().map(|since| *since + STUCK_AFTER).filter(|at| *at > now);
-        if stuck_at.clone().count() < moving_max {
+        if self.stuck_at(now).count() < moving_max {
             return self.ready.pop_front().map_or(Next::Rest, Next::Work);
         }
-        match stuck_at.min() {
+        match self.stuck_at(now).min() {
             Some(at) if !self.ready.is_empty() => Next::Watch(at),
             _ => Next::Rest,
         }
+    }
+
+    /// When each of the threads at work is stuck, of those that are not.
+    fn stuck_at(&self, now: Instant) -> impl Iterator<Item = Instant> {
+        self.at_work.values().map(|since| *since + STUCK_AFTER).filter(move |at| *at > now)
+    }
+
+    /// Whether a thread that rests would have something to do: a lane, or to watch those at work. It costs a switch of threads
+    /// to find that it has not.
+    fn wants_another(&self, moving_max: usize, now: Instant) -> bool {
+        !self.ready.is_empty() && (self.watching == 0 || self.stuck_at(now).count() < moving_max)
     }
 
     /// Whether a lane waits, and nobody looks after it.
@@ -157,7 +169,9 @@ impl Pool {
             // There is one at least, and whoever is done takes the next lane.
             log::warn!(%error, "cannot start a thread for the disk");
         }
-        self.changed.notify_one();
+        if state.wants_another(self.moving_max, Instant::now()) {
+            self.changed.notify_one();
+        }
     }
 
     fn start_thread(&'static self, state: &mut State) -> io::Result<()> {
@@ -188,9 +202,11 @@ impl Pool {
                 }
                 Next::Watch(until) => {
                     let wait = until.saturating_duration_since(Instant::now());
+                    state.watching += 1;
                     state = self.wait(state, wait).0;
+                    state.watching -= 1;
                 }
-                Next::Rest => {
+                Next::Rest if state.threads > self.moving_max => {
                     let (woken, in_vain) = self.wait(state, IDLE_MAX);
                     state = woken;
                     if in_vain && state.threads > self.moving_max && state.ready.is_empty() {
@@ -198,6 +214,9 @@ impl Pool {
                         state.threads -= 1;
                         return;
                     }
+                }
+                Next::Rest => {
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
             }
         }

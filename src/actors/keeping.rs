@@ -45,6 +45,15 @@ pub(super) struct Worked {
     pub(super) left: Maintained,
     /// Whether a transaction was made that let nothing go. Another would not either: what is left is being sent.
     pub(super) in_vain: bool,
+    /// Whether a transaction was made or rows were read: others may go on now.
+    pub(super) moved: bool,
+}
+
+impl Worked {
+    /// Whether it changed nothing for anybody, and leaves nothing to do.
+    pub(super) const fn is_nothing(self) -> bool {
+        !self.moved && !self.left.more && !self.left.expiry_due
+    }
 }
 
 /// Makes the planned transaction, reads what the window has room for, and keeps the file small.
@@ -64,7 +73,9 @@ pub(super) fn work(
     };
     failpoint!(of shared.name, "store::before_read");
     // What is to be read first may be another row since the transaction.
-    if let Some(read) = shared.with(|transit| transit.wants_read()) {
+    let read = shared.with(|transit| transit.wants_read());
+    let moved = plan.is_some() || read.is_some();
+    if let Some(read) = read {
         let after = (read.after > 0).then_some(read.after);
         let rows = spool.read_after(after, read.rows_max, READ_BYTES_MAX)?;
         shared.with(|transit| transit.read_back(read, rows, clock().steady));
@@ -75,7 +86,7 @@ pub(super) fn work(
         Err(error) if error.kind() == SpoolErrorKind::DiskFull => Maintained::default(),
         other => other?,
     };
-    Ok(Worked { left, in_vain })
+    Ok(Worked { left, in_vain, moved })
 }
 
 /// Makes a transaction; whether it let old batches go. A full disk is no failure of the spool: everything stays in

@@ -1,10 +1,15 @@
 //! What the tree of a database bears, and for how long: in one place, where a test may shorten it.
 
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use super::supervisor::Supervisor;
 use crate::failpoint::failpoint;
+use crate::machines::grid::Grid;
 use crate::machines::restart::RestartIntensity;
+
+/// When whatever can wait a little is done, for all databases of the process: it is woken once for all of them.
+pub(super) static GRID: LazyLock<Grid> = LazyLock::new(|| Grid::new(Instant::now()));
 
 /// How often a degraded database is tried again.
 const DEGRADED_RETRY: Duration = Duration::from_secs(60);

@@ -15,7 +15,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Instant, SystemTime};
 
 use tokio::sync::{broadcast, watch};
@@ -75,7 +75,8 @@ pub(crate) struct Shared {
     pub(crate) degraded: AtomicBool,
     unclean_ends: u64,
     pub(super) set_aside: OncePerMinute,
-    events: broadcast::Sender<Event>,
+    /// Made with the first subscriber: its room is reserved at once.
+    events: OnceLock<broadcast::Sender<Event>>,
     told: Arc<Hearers>,
     /// What a stop came to with the spool, once it is through with it.
     closed: watch::Sender<Option<bool>>,
@@ -141,7 +142,7 @@ impl Shared {
             degraded: AtomicBool::new(false),
             unclean_ends,
             set_aside: OncePerMinute::default(),
-            events: broadcast::channel(EVENTS_MAX).0,
+            events: OnceLock::new(),
             told: Arc::default(),
             closed: watch::Sender::new(None),
         })
@@ -200,12 +201,15 @@ impl Shared {
 
     /// What is told from now on, and where to hear that there is more.
     pub(crate) fn subscribe(&self) -> (broadcast::Receiver<Event>, Weak<Hearers>) {
-        (self.events.subscribe(), Arc::downgrade(&self.told))
+        let events = self.events.get_or_init(|| broadcast::Sender::new(EVENTS_MAX));
+        (events.subscribe(), Arc::downgrade(&self.told))
     }
 
     /// Tells subscribers. Nobody listening is fine, and so is one whose waker panics.
     pub(crate) fn tell(&self, event: Event) {
-        let _ = self.events.send(event);
+        if let Some(events) = self.events.get() {
+            let _ = events.send(event);
+        }
         self.told.announce();
     }
 

@@ -15,8 +15,8 @@ pub(crate) enum SpoolSlot {
     InMemory,
     /// Here, with nothing to do.
     Idle(Box<Spool>),
-    /// With a worker, since then.
-    Working(Instant),
+    /// With a worker, since then. `missed` if somebody came for it meanwhile.
+    Working { since: Instant, missed: bool },
     /// Nowhere: it failed, for this reason, and has to be opened again.
     Closed(String),
     /// The same, and a worker has been opening it since then.
@@ -25,12 +25,22 @@ pub(crate) enum SpoolSlot {
     Stopped,
 }
 
+impl SpoolSlot {
+    pub(crate) const fn working(since: Instant) -> Self {
+        Self::Working { since, missed: false }
+    }
+}
+
 impl Shared {
     /// Takes the open spool to work with, if it is here.
     pub(crate) fn take_spool(&self) -> Option<Box<Spool>> {
         let mut slot = self.slot();
-        match std::mem::replace(&mut *slot, SpoolSlot::Working(Instant::now())) {
+        match std::mem::replace(&mut *slot, SpoolSlot::working(Instant::now())) {
             SpoolSlot::Idle(spool) => Some(spool),
+            SpoolSlot::Working { since, .. } => {
+                *slot = SpoolSlot::Working { since, missed: true };
+                None
+            }
             other => {
                 *slot = other;
                 None
@@ -38,9 +48,10 @@ impl Shared {
         }
     }
 
-    /// Puts the spool back, or says where it is.
-    pub(crate) fn put_spool(&self, to: SpoolSlot) {
-        *self.slot() = to;
+    /// Puts the spool back, or says where it is; whether somebody came for it in vain while it was with a worker.
+    pub(crate) fn put_spool(&self, to: SpoolSlot) -> bool {
+        let was = std::mem::replace(&mut *self.slot(), to);
+        matches!(was, SpoolSlot::Working { missed: true, .. })
     }
 
     /// Claims the right to open a spool that has failed; `false` if it has not, or somebody is at it.
@@ -57,13 +68,15 @@ impl Shared {
 
     /// Whether there is no open spool, here or with a worker.
     pub(crate) fn spool_is_gone(&self) -> bool {
-        !matches!(*self.slot(), SpoolSlot::Idle(_) | SpoolSlot::Working(_) | SpoolSlot::Opening(..))
+        !matches!(*self.slot(), SpoolSlot::Idle(_) | SpoolSlot::Working { .. } | SpoolSlot::Opening(..))
     }
 
     pub(super) fn spool_health(&self, withheld: Option<Withheld>) -> SpoolHealth {
         match &*self.slot() {
             SpoolSlot::InMemory => SpoolHealth::InMemory,
-            SpoolSlot::Working(since) | SpoolSlot::Opening(_, since) if since.elapsed() > STALLED_AFTER => {
+            SpoolSlot::Working { since, .. } | SpoolSlot::Opening(_, since)
+                if since.elapsed() > STALLED_AFTER =>
+            {
                 SpoolHealth::Stalled(since.elapsed())
             }
             SpoolSlot::Closed(why) | SpoolSlot::Opening(why, _) => SpoolHealth::Failing(why.clone()),

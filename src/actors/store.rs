@@ -22,6 +22,7 @@ use super::bell::Wake;
 use super::context::PriorityContext;
 use super::drill;
 use super::keeping::{self, Moment, Worked};
+use super::limits::GRID;
 use super::shared::Shared;
 use super::slot::SpoolSlot;
 use crate::failpoint::failpoint;
@@ -36,7 +37,7 @@ const REOPEN_MIN: Duration = Duration::from_millis(100);
 const REOPEN_MAX: Duration = Duration::from_secs(30);
 
 /// An idle spool is looked after this often: old batches expire, free pages go back. Without anything to do nothing is
-/// written.
+/// written. All spools at once: see [`GRID`].
 const TIDY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Between two slices of giving pages back (4 MiB each): a gigabyte takes half a minute, and the disk is free for others.
@@ -49,7 +50,7 @@ pub(crate) struct Store {
     /// No attempt to open the spool before this moment.
     not_before: Option<Instant>,
     /// When the files are to be looked after, if nothing else happens before: whatever is done ends with that.
-    tidy_at: Option<Instant>,
+    tidy_at: Instant,
     /// Batches are old enough to expire, and only a transaction lets them go.
     expiry_due: bool,
 }
@@ -84,7 +85,7 @@ impl Store {
             alarm: Alarm::default(),
             reopening,
             not_before: None,
-            tidy_at: None,
+            tidy_at: next_tidying(),
             expiry_due: false,
         }
     }
@@ -108,13 +109,18 @@ impl Store {
         if wants_seal {
             self.shared.batcher.ring();
         }
-        let tidy = self.tidy_at.is_some_and(|at| at <= now);
-        if work.plan.is_none() && !work.reads && !tidy {
+        let moves = work.plan.is_some() || work.reads;
+        let tidies = self.tidy_at <= now;
+        if moves || tidies {
+            self.tidy_at = next_tidying();
+            self.shared.disk.run(move || trip.work(spool, &work));
+        } else {
             trip.stay(spool);
-            self.sleep_until_due(ctx);
-            return;
         }
-        self.shared.disk.run(move || trip.work(spool, &work));
+        if !moves {
+            // From tidying nobody comes back with word, if there was nothing to tidy.
+            self.sleep_until_due(ctx);
+        }
     }
 
     fn reopen(&mut self, ctx: &mut PriorityContext<Self>) {
@@ -130,9 +136,8 @@ impl Store {
 
     fn sleep_until_due(&mut self, ctx: &mut PriorityContext<Self>) {
         let commit_at = self.shared.with(|transit| transit.next_commit_at());
-        if let Some(due) = [commit_at, self.tidy_at].into_iter().flatten().min() {
-            self.alarm.set(due, ctx, Self::work);
-        }
+        let due = commit_at.map_or(self.tidy_at, |at| at.min(self.tidy_at));
+        self.alarm.set(due, ctx, Self::work);
     }
 }
 
@@ -142,10 +147,6 @@ impl Actor for Store {
     fn started(&mut self, ctx: &mut Self::Context) {
         failpoint!(of self.shared.name, "store::started");
         self.shared.store.answer();
-        ctx.run_interval(TIDY_INTERVAL, |this, ctx| {
-            this.tidy_at = Some(Instant::now());
-            this.work(ctx);
-        });
         self.work(ctx);
     }
 
@@ -170,9 +171,9 @@ impl Handler<Wake> for Store {
 impl Handler<CameHome> for Store {
     type Result = ();
 
-    fn handle(&mut self, CameHome(Worked { left, in_vain }): CameHome, ctx: &mut Self::Context) {
+    fn handle(&mut self, CameHome(Worked { left, in_vain, .. }): CameHome, ctx: &mut Self::Context) {
         failpoint!(of self.shared.name, "store::came_home");
-        self.tidy_at = left.more.then(|| Instant::now() + TIDY_PAUSE);
+        self.tidy_at = if left.more { Instant::now() + TIDY_PAUSE } else { next_tidying() };
         self.expiry_due = left.expiry_due && !in_vain;
         self.work(ctx);
     }
@@ -193,6 +194,12 @@ impl Handler<SpoolFailed> for Store {
         self.not_before = Some(Instant::now() + self.reopening.next_delay(fastrand::f64()));
         self.work(ctx);
     }
+}
+
+/// When an idle spool is looked after next: half an interval from now at the earliest, so that one which was busy until now
+/// has come to rest.
+fn next_tidying() -> Instant {
+    GRID.at_or_after(Instant::now() + TIDY_INTERVAL / 2, TIDY_INTERVAL)
 }
 
 /// A worker's journey with the spool. It ends with the spool in its slot, or with the word that it is closed.
@@ -225,7 +232,7 @@ impl Trip {
         match keeping::reopen(&self.shared, options, Moment::now) {
             Ok(spool) => {
                 let shared = Arc::clone(&self.shared);
-                self.come_home(Box::new(spool), Worked::default());
+                self.come_home(Box::new(spool), Worked { moved: true, ..Worked::default() });
                 log::info!(database = &*shared.name, "the spool is open again");
                 // When it is so, for whoever looks. Before the spool can fail again: that is work on this lane, too.
                 shared.tell(Event::Spool(SpoolHealth::Ok));
@@ -236,7 +243,11 @@ impl Trip {
 
     fn come_home(mut self, spool: Box<Spool>, worked: Worked) {
         self.home = true;
-        self.shared.put_spool(SpoolSlot::Idle(spool));
+        let was_missed = self.shared.put_spool(SpoolSlot::Idle(spool));
+        if worked.is_nothing() && !was_missed {
+            // A thread is woken for nobody: thousands of idle spools may be tidied at once.
+            return;
+        }
         // Rung as well: the store that sent this worker may be gone.
         self.shared.ring_all();
         self.store.do_send(CameHome(worked));

@@ -11,6 +11,7 @@ use tokio::time::timeout_at;
 
 use super::child::{ChildState, ChildStatus};
 use super::control::{Control, Verb};
+use super::limits::GRID;
 use super::runner::Reporter;
 use super::supervisor::{StopReason, Stopped, SupervisorEvent};
 use crate::failpoint::failpoint;
@@ -164,7 +165,7 @@ impl Supervision {
     fn start(&mut self, child: usize, now: Instant) {
         let child = &mut self.children[child];
         child.generation += 1;
-        child.watch = child.heartbeat.map(|timeout| Heartbeat::new(timeout, now));
+        child.watch = child.heartbeat.map(|timeout| Heartbeat::new(timeout, *GRID, now));
         child.order(Verb::Start);
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod codec;
 pub(crate) mod datagrams;
 pub(crate) mod division;
 pub(crate) mod fates;
+pub(crate) mod grid;
 pub(crate) mod heartbeat;
 pub(crate) mod link;
 pub(crate) mod pace;

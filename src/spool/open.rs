@@ -204,6 +204,8 @@ impl Spool {
         if let Err(error) = checkpoint_if_room(&self.conn, &self.paths) {
             log::warn!(file = %self.paths.name(), %error, "the log was not copied into the database");
         }
+        // Most databases of a process that opens thousands write nothing at first.
+        self.give_memory_back().during(during)?;
         Ok(Opened {
             tag: self.state.tag(),
             seq_next: self.state.life_first,

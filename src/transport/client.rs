@@ -1,7 +1,7 @@
 //! The connection to a server: whoever writes or asks goes through it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use crate::values::config::{ConfigError, HttpConfig, Proxy};
 
 /// Idle connections are given up before the servers do it: VictoriaMetrics closes after 60 s to the second, and a
 /// request that meets the closing has to be made twice.
-const IDLE_MAX: Duration = Duration::from_secs(50);
+pub(crate) const IDLE_MAX: Duration = Duration::from_secs(50);
 
 /// One server, or several that stand in for each other, as the configuration describes them.
 ///
@@ -35,12 +35,22 @@ pub(crate) struct HttpClient {
 
 struct Inner {
     config: HttpConfig,
+    idle_connections: IdleConnections,
     endpoints: Endpoints,
     credentials: Credentials,
     headers: HeaderMap,
     tls: Tls,
     /// The pool of connections. The lock is held while one is made.
     pool: Mutex<Option<Pool>>,
+}
+
+/// Who gives up connections that nobody has used for long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IdleConnections {
+    /// The pool, with a timer of its own.
+    EndByThemselves,
+    /// Whoever has the client, by [`HttpClient::rest`].
+    EndAtRest,
 }
 
 struct Pool {
@@ -56,7 +66,7 @@ impl HttpClient {
     ///
     /// # Errors
     /// Names the setting that cannot be.
-    pub(crate) fn new(config: &HttpConfig) -> Result<Self, ConfigError> {
+    pub(crate) fn new(config: &HttpConfig, idle_connections: IdleConnections) -> Result<Self, ConfigError> {
         let endpoints = Endpoints::new(config)?;
         Credentials::check(&config.auth)?;
         if let Proxy::Url(url) = &config.proxy {
@@ -71,6 +81,7 @@ impl HttpClient {
             tls,
             pool: Mutex::new(None),
             config: config.clone(),
+            idle_connections,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -81,8 +92,14 @@ impl HttpClient {
     /// # Errors
     /// Names the setting that cannot be, and why.
     pub(crate) fn check(config: &HttpConfig) -> Result<(), ConfigError> {
-        Self::new(config)?.inner.tls.client_config()?;
+        Self::new(config, IdleConnections::EndAtRest)?.inner.tls.client_config()?;
         Ok(())
+    }
+
+    /// Gives up what is only kept for the next request: connections above all. To be called when there has been none for
+    /// [`IDLE_MAX`].
+    pub(crate) fn rest(&self) {
+        *self.inner.pool() = None;
     }
 
     /// Makes one request, and returns its answer as soon as its headers are there, whatever the status.
@@ -166,7 +183,7 @@ impl Inner {
     /// The pool of connections; another one when it is too old, or made with files that have changed.
     fn client(&self) -> Result<Client, LocalError> {
         let stamps = self.tls.stamps();
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pool = self.pool();
         let tls = match pool.take() {
             Some(kept) if kept.stamps == stamps && kept.born.elapsed() < self.config.connection_age_max => {
                 return Ok(pool.insert(kept).client.clone());
@@ -184,7 +201,10 @@ impl Inner {
             .tls_backend_preconfigured(tls)
             .default_headers(self.headers.clone())
             .connect_timeout(self.config.connect_timeout)
-            .pool_idle_timeout(IDLE_MAX)
+            .pool_idle_timeout(match self.idle_connections {
+                IdleConnections::EndByThemselves => Some(IDLE_MAX),
+                IdleConnections::EndAtRest => None,
+            })
             // One connection for each request at once, and none for a redirect: where points go is not for a server
             // to say, and a redirected POST may lose its body on the way.
             .pool_max_idle_per_host(self.config.in_flight.get())
@@ -196,6 +216,10 @@ impl Inner {
             Proxy::Url(url) => builder.proxy(proxy(url)?),
         };
         builder.build().map_err(|error| LocalError::new("http", failure(&error).words))
+    }
+
+    fn pool(&self) -> MutexGuard<'_, Option<Pool>> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note_status(&self, endpoint: usize, status: u16) {
@@ -211,7 +235,7 @@ impl Inner {
     fn note_failure(&self, endpoint: usize, error: TransportError) -> TransportError {
         if error.kind == TransportErrorKind::Tls {
             // The next request reads the certificates again.
-            *self.pool.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            *self.pool() = None;
         }
         self.endpoints.leave(endpoint);
         error

@@ -33,7 +33,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
-pub(crate) use client::{HttpClient, Reply};
+pub(crate) use client::{HttpClient, IDLE_MAX, IdleConnections, Reply};
 pub(crate) use request::Request;
 pub(crate) use udp::UdpWay;
 pub(crate) use write::HttpWriter;
@@ -53,6 +53,9 @@ pub(crate) trait Transport {
         codec: Codec,
         body: Bytes,
     ) -> Pin<Box<dyn Future<Output = Answer>>>;
+
+    /// Gives up what is only kept for the next request. To be called when there has been none for [`IDLE_MAX`].
+    fn rest(&self);
 
     /// Whether the server answers at all: anything, to a question that has nothing to do with data.
     fn ping(&self) -> Pin<Box<dyn Future<Output = bool>>>;

@@ -4,7 +4,7 @@
 //! the application's to choose, and would load the system's authorities where nothing is encrypted.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -34,7 +34,7 @@ impl Tls {
     /// # Errors
     /// A file cannot be read, or what it holds cannot be used.
     pub(super) fn client_config(&self) -> Result<ClientConfig, LocalError> {
-        let Self::Encrypted(config) = self else { return with_roots(RootCertStore::empty()) };
+        let Self::Encrypted(config) = self else { return plain() };
         let roots = roots(config)?;
         let provider = Arc::new(ring::default_provider());
         let builder = versions(Arc::clone(&provider))?;
@@ -63,9 +63,15 @@ impl Tls {
     }
 }
 
-fn with_roots(roots: RootCertStore) -> Result<ClientConfig, LocalError> {
+/// What is asked for where nothing is encrypted: it trusts nobody. One for all databases, since it has room for sessions.
+fn plain() -> Result<ClientConfig, LocalError> {
+    static PLAIN: OnceLock<ClientConfig> = OnceLock::new();
+    if let Some(plain) = PLAIN.get() {
+        return Ok(plain.clone());
+    }
     let builder = versions(Arc::new(ring::default_provider()))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    let plain = builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    Ok(PLAIN.get_or_init(|| plain).clone())
 }
 
 fn versions(
@@ -76,29 +82,31 @@ fn versions(
         .map_err(|error| LocalError::new("http.tls", error.to_string()))
 }
 
-fn roots(config: &TlsConfig) -> Result<RootCertStore, LocalError> {
-    let mut roots =
-        if config.system_roots && config.verify { system_roots() } else { RootCertStore::empty() };
+fn roots(config: &TlsConfig) -> Result<Arc<RootCertStore>, LocalError> {
+    let trusts_system = config.system_roots && config.verify;
+    let mut roots = if trusts_system { system_roots() } else { Arc::new(RootCertStore::empty()) };
     if let Some(file) = &config.ca_file {
         for certificate in certificates(CA_FILE, file)? {
-            roots.add(certificate).map_err(|error| LocalError::of_file(CA_FILE, file, error))?;
+            let added = Arc::make_mut(&mut roots).add(certificate);
+            added.map_err(|error| LocalError::of_file(CA_FILE, file, error))?;
         }
     }
     Ok(roots)
 }
 
-/// The system's authorities, read once for all databases. One that cannot be read is left out, as elsewhere: if it was
+/// The system's authorities, read once for all databases and shared by them: they take 0.1 MB. One that cannot be read is left out, as elsewhere: if it was
 /// needed, the handshake says so.
-fn system_roots() -> RootCertStore {
-    static LOADED: Mutex<Option<(Instant, RootCertStore)>> = Mutex::new(None);
+fn system_roots() -> Arc<RootCertStore> {
+    static LOADED: Mutex<Option<(Instant, Arc<RootCertStore>)>> = Mutex::new(None);
     // Held while they are read: whoever comes second need not read them again.
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, roots)) = loaded.as_ref().filter(|(read, _)| read.elapsed() < SYSTEM_ROOTS_AGE_MAX) {
-        return roots.clone();
+        return Arc::clone(roots);
     }
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    *loaded = Some((Instant::now(), roots.clone()));
+    let roots = Arc::new(roots);
+    *loaded = Some((Instant::now(), Arc::clone(&roots)));
     roots
 }
 

@@ -164,7 +164,7 @@ impl Life {
             Ok(spool) => {
                 figures.count("reopened after a failure");
                 self.spool = Some(Box::new(spool));
-                self.shared.put_spool(SpoolSlot::Working(at.steady));
+                self.shared.put_spool(SpoolSlot::working(at.steady));
                 // What a worker that died had done is known now.
                 self.accepted_before = if account.damaged { u64::MAX } else { self.accepted_before };
                 true
