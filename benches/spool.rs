@@ -48,6 +48,31 @@ fn append_and_settle_normal(bencher: Bencher<'_, '_>, bytes: usize) {
     commits(bencher, SyncMode::Normal, bytes, 4);
 }
 
+/// A start after the process was killed with as much in the log as ever gathers there: all of it is read, written once more
+/// as it is, copied into the database, and synced.
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn open_after_a_kill_with_a_full_log(bencher: Bencher<'_, '_>) {
+    let killed = || {
+        let folder = folder();
+        let mut spool = SpoolBench::open(folder.path(), SyncMode::Full, 5_000, noise(LARGE_BODY)).unwrap();
+        for _ in 0..FULL_LOG {
+            spool.commit(1, usize::MAX).unwrap();
+        }
+        // Dropped without being closed.
+        drop(spool);
+        let log = std::fs::metadata(folder.path().join("bench.db-wal")).unwrap().len();
+        assert!((63 << 20..65 << 20).contains(&log), "{log} bytes in the log");
+        folder
+    };
+    bencher.with_inputs(killed).bench_local_refs(|folder| {
+        SpoolBench::open(folder.path(), SyncMode::Full, 5_000, Vec::new()).unwrap()
+    });
+}
+
+/// Bodies with which the log may grow to 64 MiB, and so many of them that it is not copied yet.
+const LARGE_BODY: usize = 2_800_000;
+const FULL_LOG: usize = 23;
+
 /// Bytes the process had written to the disk, over the bytes of the bodies; Linux only.
 fn print_write_amplification(bytes: usize) {
     let folder = folder();

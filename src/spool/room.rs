@@ -164,3 +164,89 @@ fn oldest_from(row: &Row<'_>) -> rusqlite::Result<Oldest> {
 fn pragma(conn: &Connection, sql: &str) -> rusqlite::Result<u64> {
     conn.prepare_cached(sql)?.query_row([], |row| row.get(0)).map(count)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::super::origin::Origin;
+    use super::super::tests::batch;
+    use super::*;
+
+    #[test]
+    fn batches_are_written_as_long_as_each_finds_room_whole() {
+        let batches = [3, 4, 5].map(|bytes| batch(1, 1, &vec![b'x'; bytes]));
+        for (room, fits) in [(0, 0), (2, 0), (3, 1), (6, 1), (7, 2), (11, 2), (12, 3), (u64::MAX, 3)] {
+            assert_eq!(fitting(&batches, room), fits, "room for {room} bytes");
+        }
+        let empty = [batch(1, 1, b"")];
+        assert_eq!(
+            (fitting(&empty, 0), fitting(&empty, 1)),
+            (0, 1),
+            "no room is none for its columns either"
+        );
+    }
+
+    /// What an overflow page holds beside the number of the next: <https://www.sqlite.org/fileformat2.html#ovflpgs>.
+    const OVERFLOW: usize = PAGE_BYTES as usize - 4;
+
+    #[test]
+    fn a_row_is_thought_to_fill_whole_pages_and_some_beside() {
+        let dest = "0123456789";
+        for (body, pages) in [(1, 9), (OVERFLOW - 10, 9), (OVERFLOW - 9, 10), (2 * OVERFLOW - 10, 10)] {
+            let stored = StoredBatch::new(&batch(1, 1, &vec![b'x'; body]), dest, Origin::Live);
+            assert_eq!(pages_for(&stored), pages, "a body of {body} bytes");
+        }
+    }
+
+    /// A database of two pages in use and some that are free.
+    fn with_free_pages(conn: &Connection) {
+        conn.pragma_update(None, "page_size", PAGE_BYTES as i64).unwrap();
+        conn.execute_batch(
+            "CREATE TABLE kept (x); CREATE TABLE gone AS SELECT zeroblob(100000) AS x; DROP TABLE gone",
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn free_pages_are_used_before_the_file_grows() {
+        let conn = Connection::open_in_memory().unwrap();
+        with_free_pages(&conn);
+        assert!(free_pages(&conn).unwrap() >= 6);
+        assert_eq!(used_pages(&conn).unwrap(), 2);
+        for pages in [0, 1, 5] {
+            let needed = (2 + pages) * PAGE_BYTES;
+            assert!(fits(&conn, pages, needed).unwrap(), "{pages}");
+            assert!(!fits(&conn, pages, needed - 1).unwrap(), "{pages}");
+        }
+    }
+
+    #[test]
+    fn pages_behind_the_end_of_the_database_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths { database: folder.path().join("plant.db") };
+        let conn = Connection::open(&paths.database).unwrap();
+        with_free_pages(&conn);
+        assert_eq!(pages_cut_off(&conn, &paths).unwrap(), 0);
+        let file = File::options().write(true).open(&paths.database).unwrap();
+        file.set_len(paths::len(&paths.database) + 3 * PAGE_BYTES).unwrap();
+        assert_eq!(pages_cut_off(&conn, &paths).unwrap(), 3);
+    }
+
+    #[test]
+    fn a_second_file_beside_a_damaged_one_needs_its_size_and_the_reserve() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths { database: folder.path().join("plant.db") };
+        let free = fs4::available_space(folder.path()).unwrap();
+        // They hold nothing, and take up nothing. Others may use the disk meanwhile: there is a quarter to spare.
+        for (eighths, has_room) in
+            [([0, 0, 1], true), ([2, 2, 2], true), ([4, 4, 2], false), ([1, 1, 8], false)]
+        {
+            let [database, log, reserve] = eighths.map(|part| free / 8 * part);
+            File::create(&paths.database).unwrap().set_len(database).unwrap();
+            File::create(paths.wal()).unwrap().set_len(log).unwrap();
+            let options = SpoolOptions { free_reserve_bytes: reserve, ..SpoolOptions::new(&paths.database) };
+            assert_eq!(has_room_to_salvage(&paths, &options), has_room, "{eighths:?} of what is free");
+        }
+    }
+}

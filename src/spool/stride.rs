@@ -14,7 +14,8 @@ use rusqlite::Connection;
 const CACHE_BYTES_MIN: u64 = 2 << 20;
 const CACHE_BYTES_MAX: u64 = 16 << 20;
 
-/// The least and the most that gathers in the log. More takes longer to read after a crash, too: a tenth of a second for the most.
+/// The least and the most that gathers in the log. More takes longer to open after a crash, too: a third of a second for the most
+/// (`benches/spool.rs`).
 pub(super) const LOG_BYTES_MIN: u64 = 16 << 20;
 pub(super) const LOG_BYTES_MAX: u64 = 64 << 20;
 

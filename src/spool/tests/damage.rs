@@ -223,6 +223,32 @@ fn a_false_counter_is_noticed() {
     assert_eq!(opened.ledger.accepted().points, 380);
 }
 
+/// Where in the head of a b-tree's page the list of its free blocks begins, which only whoever changes the page follows:
+/// <https://www.sqlite.org/fileformat2.html#b_tree_pages>.
+const FREE_BLOCKS_AT: usize = 1;
+
+#[test]
+fn damage_that_only_the_first_change_leads_to_is_healed_at_once() {
+    let bench = Bench::new();
+    let stored = filled(&bench);
+    let (life, _) = bench.open();
+    life.close();
+    let root: i64 = rusqlite::Connection::open(bench.path())
+        .unwrap()
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'spool'", [], |row| row.get(0))
+        .unwrap();
+    let mut bytes = fs::read(bench.path()).unwrap();
+    bytes[(root as usize - 1) * 16_384 + FREE_BLOCKS_AT..][..2].fill(0xff);
+    fs::write(bench.path(), &bytes).unwrap();
+    assert!(inspect(bench.path()).unwrap().adds_up, "whoever only looks finds nothing");
+
+    let (saved, opened) = check_salvaged(&bench, &stored);
+    assert_eq!(saved, stored.len());
+    let report = opened.salvaged.unwrap();
+    assert_eq!((report.batches, report.damaged_points), (37, Some(0)));
+    assert_eq!(fs::read(&report.set_aside).unwrap(), bytes, "as it was found");
+}
+
 #[test]
 fn any_crash_while_a_file_is_replaced_is_taken_up_by_the_next_open() {
     for moved in 0..=3 {

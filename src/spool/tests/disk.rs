@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use faulty_vfs::{Call, Verdict};
 
@@ -139,6 +140,23 @@ fn what_was_delivered_is_recorded_though_the_disk_is_full_before_a_body_is_writt
     let (mut life, opened) = bench.open();
     assert_eq!(opened.ledger.of(Fate::Delivered).points, 10);
     assert!(life.all().is_empty());
+}
+
+/// What a failed sync has left is not known; only a full disk is told before anything is written.
+#[test]
+fn a_transaction_whose_sync_failed_is_not_done_again() {
+    let bench = Bench::new();
+    let disk = faulty_vfs::Disk::watch(bench.path().parent().unwrap()).unwrap();
+    let (mut life, _) = bench.open();
+    let is_first = AtomicBool::new(true);
+    disk.judge(move |asked| match asked.call {
+        Call::Sync if is_first.swap(false, Ordering::Relaxed) => Verdict::IoError,
+        _ => Verdict::Pass,
+    });
+    let appends = vec![life.next_batch(b"one")];
+    let plan = CommitPlan { number: life.number + 1, appends, ..CommitPlan::default() };
+    assert_eq!(life.spool.commit(&plan, now()).unwrap_err().kind(), SpoolErrorKind::Io);
+    assert_eq!(life.spool.commit(&plan, now()).unwrap_err().kind(), SpoolErrorKind::Io);
 }
 
 #[test]

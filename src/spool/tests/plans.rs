@@ -218,6 +218,37 @@ fn old_batches_expire_unless_leased_and_an_empty_plan_is_enough() {
 }
 
 #[test]
+fn as_many_expire_in_one_commit_as_may_though_others_are_leased() {
+    let mut bench = Bench::new();
+    let (mut life, _) = bench.open();
+    life.append(&[b"x".as_slice(); 72]);
+    life.close();
+    bench.options.age_max = Some(Duration::from_secs(1_800));
+    let (mut life, _) = bench.open();
+    let leased: Vec<u64> = (0..4).map(|nth| 1 + 10 * nth).collect();
+    let expired: Vec<usize> = (0..3)
+        .map(|_| life.commit(CommitPlan { leased: leased.clone(), ..CommitPlan::default() }).evicted.len())
+        .collect();
+    assert_eq!(expired, [64, 4, 0]);
+    assert_eq!(life.all().len(), 4);
+}
+
+#[test]
+fn a_batch_expires_when_it_is_older_than_allowed_and_not_before() {
+    let mut bench = Bench::new();
+    bench.options.age_max = Some(Duration::from_secs(3_600));
+    let (mut life, _) = bench.open();
+    let aged = |life: &mut Life, more_ms: i64| {
+        let batch = life.next_batch(b"old");
+        Batch { created_ms: batch.created_ms - more_ms, ..batch }
+    };
+    let appends = vec![aged(&mut life, 1), aged(&mut life, 0)];
+    life.commit(CommitPlan { appends, ..CommitPlan::default() });
+    let gone = life.commit(CommitPlan::default()).evicted;
+    assert_eq!(gone.iter().map(|gone| gone.seqs.first).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
 fn nothing_expires_because_the_clock_was_set() {
     let mut bench = Bench::new();
     bench.options.age_max = Some(Duration::from_secs(7_200));
@@ -350,4 +381,24 @@ fn a_block_of_numbers_can_be_extended() {
     drop(life);
     let (_life, opened) = bench.open();
     assert_eq!(opened.seq_next, first.seq_end + 100);
+}
+
+#[test]
+fn the_numbers_of_a_damaged_row_are_damaged_if_they_are_as_many_as_were_lost() {
+    let damaged = Some(Standing::Settled(Fate::Damaged));
+    for (change, standing) in [("body = x'00'", damaged), ("last_seq = 3", None), ("last_seq = 12", None)] {
+        let bench = Bench::new();
+        let (mut life, _) = bench.open();
+        life.append(&[b"one", b"two"]);
+        life.spool.conn.execute(&format!("UPDATE batch SET {change} WHERE id = 1"), []).unwrap();
+        // No room for a second file: what is damaged cannot be set aside.
+        life.spool.options.free_reserve_bytes = u64::MAX;
+        let rows = life.all();
+        life.spool.options.free_reserve_bytes = 0;
+        assert!(rows[0].batch.is_err(), "{change}");
+        let committed = life.settle(&rows[..1], Fate::Damaged);
+        assert_eq!(committed.ledger.of(Fate::Damaged), Tally::new(10, 3), "{change}");
+        assert_eq!(life.spool.standing(2).unwrap(), standing, "{change}");
+        assert!(matches!(life.spool.standing(12).unwrap(), Some(Standing::Durable(_))), "{change}");
+    }
 }

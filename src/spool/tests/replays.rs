@@ -184,6 +184,9 @@ fn a_damaged_row_is_counted_and_never_sent() {
         assert_eq!(committed.ledger.settled_points(), 10, "{change}");
         assert_eq!(life.bodies(), ["one", "three"], "{change}");
         assert_eq!(inspect(bench.path()).unwrap().quarantine.batches, 0, "{change}");
+        if change.starts_with("body") {
+            assert_eq!(life.spool.standing(15).unwrap(), Some(Standing::Settled(Fate::Damaged)));
+        }
     }
 }
 
@@ -262,25 +265,40 @@ fn a_low_disk_replays_nothing() {
 }
 
 #[test]
-fn what_was_replayed_does_not_expire_and_is_not_given_up_in_the_same_commit() {
+fn what_is_replayed_is_not_given_up_in_the_same_commit() {
     let mut bench = Bench::new();
-    bench.options.age_max = Some(Duration::from_secs(1_800));
     let (mut life, _) = bench.open();
-    let fresh = Batch { created_ms: now_ms(), ..life.next_batch(b"one") };
-    life.commit(CommitPlan { appends: vec![fresh], ..CommitPlan::default() });
-    let rows = life.all();
-    life.settle(&rows, REFUSED);
+    quarantine(&mut life, &[(b"one", REFUSED)]);
     life.close();
     bench.options.quarantine_bytes_max = 0;
-    let (mut spool, opened) = Spool::open(&bench.options, now()).unwrap();
-    let later = now() + Duration::from_secs(86_400);
-    let plan = |number| CommitPlan { number, ..replay_plan(ALL) };
-    let committed = spool.commit(&plan(opened.commit_number + 1), later).unwrap();
+    let (mut life, _) = bench.open();
+    let committed = life.commit(replay_plan(ALL));
     assert_eq!(committed.replayed.unwrap().backlog.batches, 1);
-    assert_eq!((committed.quarantine_evicted, committed.evicted), (vec![], vec![]));
-    let committed =
-        spool.commit(&plan(opened.commit_number + 2), later + Duration::from_secs(9_000)).unwrap();
-    assert_eq!((committed.evicted, committed.backlog.batches), (vec![], 1));
+    assert_eq!((committed.quarantine_evicted, committed.backlog.batches), (vec![], 1));
+}
+
+#[test]
+fn a_replayed_batch_does_not_expire_and_hides_none_that_does() {
+    let later = now() + Duration::from_secs(2_000);
+    for age_ms in [0, 1_000_000] {
+        let mut bench = Bench::new();
+        bench.options.age_max = Some(Duration::from_secs(1_800));
+        let (mut life, _) = bench.open();
+        let replayed = Batch { created_ms: now_ms() + age_ms, ..life.next_batch(b"one") };
+        life.commit(CommitPlan { appends: vec![replayed], ..CommitPlan::default() });
+        let rows = life.all();
+        life.settle(&rows, REFUSED);
+        let behind = Batch { created_ms: now_ms(), ..life.next_batch(b"two") };
+        let committed = life.commit(CommitPlan { appends: vec![behind], ..replay_plan(ALL) });
+        assert_eq!(committed.backlog.batches, 2);
+        life.close();
+        // Not by a step of the clock, after which nothing would expire for a while.
+        let (mut spool, opened) = Spool::open(&bench.options, later).unwrap();
+        let plan = CommitPlan { number: opened.commit_number + 1, ..CommitPlan::default() };
+        let committed = spool.commit(&plan, later).unwrap();
+        let expired: Vec<u64> = committed.evicted.iter().map(|gone| gone.seqs.first).collect();
+        assert_eq!((expired, committed.backlog.batches), (vec![11], 1), "{age_ms} ms younger");
+    }
 }
 
 #[test]
@@ -319,6 +337,40 @@ fn a_file_that_nobody_has_open_is_replayed_by_anyone() {
     let (mut life, opened) = bench.open();
     assert_eq!((opened.seq_next, opened.unclean_end), (next, false));
     assert_eq!(life.bodies(), ["one", "three"]);
+}
+
+#[test]
+fn what_cannot_be_read_back_is_reported() {
+    let bench = Bench::new();
+    let (mut life, _) = bench.open();
+    quarantine(&mut life, &[(b"one", REFUSED), (b"two", REFUSED), (b"three", REFUSED)]);
+    life.spool.conn.execute("UPDATE quarantine SET body = x'00' WHERE id < 3", []).unwrap();
+    life.close();
+    let report = super::replay(bench.path(), None).unwrap();
+    assert_eq!((report.batches, report.points, report.damaged_points), (1, 10, 20));
+}
+
+/// More than a quarantine holds by default, and than one transaction takes back.
+#[test]
+fn a_large_quarantine_is_taken_back_piece_by_piece_and_none_of_it_given_up() {
+    const BODY_BYTES: usize = 12 << 20;
+    let mut bench = Bench::new();
+    bench.options.quarantine_bytes_max = u64::MAX;
+    let (mut life, _) = bench.open();
+    quarantine(&mut life, &[(b"small", REFUSED)]);
+    let kept = |nth: u8| {
+        let batch = batch(101 + 10 * u64::from(nth), 10, &vec![nth; BODY_BYTES]);
+        let (seqs, bytes) = (batch.seqs, batch.raw_len);
+        let quarantine = Some(Quarantined { batch, status: None, words: None });
+        DirectFate { seqs, bytes, fate: CONFLICT, quarantine, written_off: false }
+    };
+    life.commit(CommitPlan { direct: (0..6).map(kept).collect(), ..CommitPlan::default() });
+    life.close();
+    let report = super::replay(bench.path(), Some(QuarantineReason::Refused)).unwrap();
+    assert_eq!((report.batches, inspect(bench.path()).unwrap().quarantine.batches), (1, 6));
+    let (mut life, _) = bench.open();
+    let replayed = life.commit(replay_plan(ALL)).replayed.unwrap();
+    assert_eq!((replayed.backlog.batches, replayed.more), (2, true), "16 MiB, and what goes beyond");
 }
 
 #[test]

@@ -210,9 +210,28 @@ fn a_row_that_is_gone_without_damage_is_stored_afresh_and_sent_in_its_place() {
     world.transit.reopened(&opened, find, world.now);
     let plan = world.transit.plan_commit(false, None, world.now).unwrap();
     assert_eq!((plan.appends.len(), plan.appends[0].seqs.first), (1, 6));
+    assert!(plan.written_off.is_empty(), "nothing counts as damaged where nothing is");
     let ledger = disk.ledger().clone();
     let outcome = Committed { appended: vec![RowId(1_000)], backlog, ledger, ..Committed::default() };
     world.transit.committed(&outcome, world.now);
     assert!(world.transit.window.contains_key(&6), "no read would find it: those beyond are younger");
     assert_eq!(world.transit.pending_points(), 60);
+}
+
+#[test]
+fn what_is_known_of_a_stored_batch_that_failed_is_written_with_whatever_comes_next() {
+    let mut world = world(eager());
+    store(&mut world, 1);
+    for attempts in 1..=2 {
+        assert!(world.lease(0));
+        world.answer(0, trouble());
+        world.now += HOUR;
+        let plan = world.transit.plan_commit(true, None, world.now).unwrap();
+        let [note] = &plan.attempts[..] else { panic!("{:?}", plan.attempts) };
+        assert_eq!((note.row, note.first_seq, note.attempts), (RowId(1), 1, attempts));
+        assert_eq!((note.status, note.words.as_deref()), (None, Some("refused")));
+        let outcome = world.disk.commit(&plan);
+        world.transit.committed(&outcome, world.now);
+    }
+    world.drain();
 }

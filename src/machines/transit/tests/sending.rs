@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::rig::{Disk, Full, fault, line_of, terms};
+use super::rig::{Disk, Full, fault, line_of, terms, trouble};
 use super::world::{End, World};
 use crate::machines::codec;
 use crate::machines::transit::{Answered, Holder, Lease, Load, Terms};
@@ -85,4 +85,52 @@ fn a_part_is_sent_as_its_batch_is_encoded() {
         assert_eq!(codec::decode_body(codec, lines.len() as u64, &body).unwrap(), lines.as_bytes());
         world.drain();
     }
+}
+
+#[test]
+fn a_batch_that_is_being_found_out_is_not_suspected_again() {
+    let mut world = world(Terms { loss_window: None, ..terms() });
+    world.push(5);
+    seal_all(&mut world);
+    let start = world.now;
+    let mut asked = 0;
+    for second in 0..100 {
+        let now = start + Duration::from_secs(second);
+        let Lease::Load(load) = world.transit.lease(Holder::http(0), now) else { panic!("nothing to send") };
+        if world.transit.answered(load.key, Answered::Hold(fault()), 0.0, now) {
+            asked += 1;
+            world.transit.suspect(load.key, load.lines().unwrap().lines, now);
+        }
+    }
+    assert_eq!(asked, 1, "nothing of it is taken, and no other batch shows that the server is well");
+}
+
+#[test]
+fn a_line_that_is_alone_is_sent_however_large_it_is() {
+    let mut world = world(Terms { loss_window: None, ..terms() });
+    world.push(5);
+    seal_all(&mut world);
+    while world.lease(0) {
+        world.measure(0, 0);
+    }
+    assert_eq!(world.fates.len(), 5, "not one line is small enough");
+    world.push(1);
+    world.flush();
+    seal_all(&mut world);
+    let lease = world.transit.lease(Holder::http(0), world.now);
+    assert!(matches!(lease, Lease::Load(Load { part: None, .. })), "{lease:?}");
+}
+
+#[test]
+fn a_server_that_may_be_well_again_is_asked_at_once() {
+    let mut world = world(Terms { loss_window: None, ..terms() });
+    world.push(5);
+    seal_all(&mut world);
+    assert!(world.lease(0));
+    world.answer(0, trouble());
+    let at = world.transit.next_attempt_at(world.now).unwrap();
+    assert!(at > world.now && !world.lease(0));
+    world.transit.try_now(world.now);
+    assert_eq!(world.transit.next_attempt_at(world.now), None);
+    assert!(world.lease(0));
 }
