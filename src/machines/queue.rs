@@ -102,6 +102,11 @@ impl Segment {
         Tally::new(self.points() as u64, self.lines().len() as u64)
     }
 
+    /// Bytes and points, those included that were dropped.
+    fn size(&self) -> (usize, usize) {
+        (self.bytes.len(), self.ends.len())
+    }
+
     fn start(&self) -> usize {
         if self.dropped == 0 { 0 } else { self.ends[self.dropped - 1] as usize }
     }
@@ -161,6 +166,8 @@ impl AsRef<[u8]> for Body {
 pub(crate) struct SlidingQueue {
     segments: VecDeque<Segment>,
     held: Tally,
+    /// The size of the last segment that was taken out.
+    taken: (usize, usize),
     spare: Receiver<Buffers>,
     home: SyncSender<Buffers>,
 }
@@ -168,7 +175,7 @@ pub(crate) struct SlidingQueue {
 impl Default for SlidingQueue {
     fn default() -> Self {
         let (home, spare) = mpsc::sync_channel(SPARE_BUFFERS_MAX);
-        Self { segments: VecDeque::new(), held: Tally::default(), spare, home }
+        Self { segments: VecDeque::new(), held: Tally::default(), taken: (0, 0), spare, home }
     }
 }
 
@@ -241,13 +248,18 @@ impl SlidingQueue {
     pub(crate) fn take_segment(&mut self) -> Option<Segment> {
         let segment = self.segments.pop_front()?;
         let tally = segment.tally();
+        self.taken = segment.size();
         self.held.points -= tally.points;
         self.held.bytes -= tally.bytes;
         Some(segment)
     }
 
     fn open_segment(&mut self, first: u64, timestamp: i64, destination: &Arc<Destination>, opened: Instant) {
-        let (bytes, ends) = self.spare.try_recv().unwrap_or_default();
+        let (mut bytes, mut ends) = self.spare.try_recv().unwrap_or_default();
+        // As large as the one before it and a little more, or what is in it would be copied again and again while it grows.
+        let (usual_bytes, usual_points) = self.segments.back().map_or(self.taken, Segment::size);
+        bytes.reserve((usual_bytes + usual_bytes / 16).min(SPARE_BYTES_MAX));
+        ends.reserve(usual_points);
         self.segments.push_back(Segment {
             first,
             destination: Arc::clone(destination),

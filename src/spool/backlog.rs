@@ -1,6 +1,7 @@
 //! The table of what is to be sent: one row in, measured, out.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::blob::ZeroBlob;
+use rusqlite::{Connection, MAIN_DB, OptionalExtension, params};
 
 use super::origin;
 use super::row::{StoredBatch, count, int};
@@ -17,12 +18,15 @@ pub(super) struct Held {
     pub(super) replays: u64,
 }
 
+/// The body is written into the pages of its row: bound to the statement it would be copied twice before it gets there.
 pub(super) fn insert(conn: &Connection, stored: &StoredBatch) -> rusqlite::Result<RowId> {
-    conn.prepare_cached(
-        "INSERT INTO batch (first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, \
-         origin, parent, checksum, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-    )?
-    .insert(params![
+    let size = i32::try_from(stored.body.len()).map_err(|_| rusqlite::Error::BlobSizeError)?;
+    let id = conn
+        .prepare_cached(
+            "INSERT INTO batch (first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, \
+             origin, parent, checksum, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        )?
+        .insert(params![
         stored.first_seq,
         stored.last_seq,
         stored.points,
@@ -35,9 +39,12 @@ pub(super) fn insert(conn: &Connection, stored: &StoredBatch) -> rusqlite::Resul
         stored.origin,
         stored.parent,
         stored.checksum,
-        &stored.body[..],
-    ])
-    .map(RowId)
+        ZeroBlob(size),
+    ])?;
+    let mut body = conn.blob_open(MAIN_DB, "batch", "body", id, false)?;
+    body.write_at(&stored.body, 0)?;
+    body.close()?;
+    Ok(RowId(id))
 }
 
 /// Without the body: `DELETE … RETURNING` would read all of it. `None` if there is no such row, or it is another batch.

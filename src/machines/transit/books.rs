@@ -43,9 +43,10 @@ impl Unsaved {
         kept.map(|quarantined| quarantined.batch.body.len() as u64).sum()
     }
 
-    /// Adds a fate of points that were never stored. Neighbours of one fate are one record.
-    pub(super) fn add_direct(&mut self, next: DirectFate, now: Instant) {
-        self.since.get_or_insert(now);
+    /// Adds a fate of points that were never stored. Neighbours of one fate are one record. `now` is asked for the first record
+    /// only: a queue that slides makes one for every point.
+    pub(super) fn add_direct(&mut self, next: DirectFate, now: impl FnOnce() -> Instant) {
+        self.since.get_or_insert_with(now);
         if let Some(last) = self.direct.last_mut()
             && last.fate == next.fate
             && last.seqs.last + 1 == next.seqs.first
@@ -196,8 +197,8 @@ mod tests {
         let now = Instant::now();
         let together = |first: DirectFate, second: DirectFate| {
             let mut unsaved = Unsaved::default();
-            unsaved.add_direct(first, now);
-            unsaved.add_direct(second, now);
+            unsaved.add_direct(first, || now);
+            unsaved.add_direct(second, || now);
             unsaved.direct
         };
         let shed = || met(3, 5, Fate::Rejected);
@@ -220,9 +221,9 @@ mod tests {
     fn bodies_that_wait_for_quarantine_are_weighed_alone_or_in_parts() {
         let mut unsaved = Unsaved::default();
         assert!(unsaved.is_empty());
-        unsaved.add_direct(met(1, 5, Fate::Rejected), Instant::now());
+        unsaved.add_direct(met(1, 5, Fate::Rejected), Instant::now);
         assert_eq!((unsaved.quarantine_bytes(), unsaved.is_empty()), (0, false));
-        unsaved.add_direct(kept(6, b"six"), Instant::now());
+        unsaved.add_direct(kept(6, b"six"), Instant::now);
         let parts = vec![met(7, 8, Fate::Delivered), kept(9, b"nine")];
         unsaved.add_settled(row(1, parts), Tally::new(3, 30), Instant::now());
         assert_eq!(unsaved.quarantine_bytes(), 7);
@@ -248,9 +249,9 @@ mod tests {
             ledger
         };
         let mut books = Books::new(ledger(100, 0));
-        books.unsaved.add_direct(met(1, 5, Fate::Rejected), Instant::now());
+        books.unsaved.add_direct(met(1, 5, Fate::Rejected), Instant::now);
         let written_off = DirectFate { written_off: true, ..met(6, 9, Fate::Delivered) };
-        books.unsaved.add_direct(written_off, Instant::now());
+        books.unsaved.add_direct(written_off, Instant::now);
         // Of the ten that the file has written off, three are on their way, and four have met their fate.
         books.resync_accepted(&ledger(40, 10), Tally::new(7, 70), Tally::new(3, 30));
         assert_eq!(books.total().accepted(), Tally::new(40 + 7 + 5 + 4 - 7, 490));

@@ -108,7 +108,6 @@ impl Transit {
             WhenFull::Refuse => Err(PushRefusal::Full),
             WhenFull::DropNewest => Ok(false),
             WhenFull::DropOldest => {
-                let now = now();
                 while !self.has_room(size) {
                     if !self.shed_oldest(now) {
                         return Ok(false);
@@ -124,13 +123,13 @@ impl Transit {
         self.next_seq += 1;
         let tally = Tally::new(1, size);
         self.books.accept(tally);
-        self.shed(SeqRange::starting_at(number, 1), tally, false, now());
+        self.shed(SeqRange::starting_at(number, 1), tally, false, now);
         Pushed { number, wake: false }
     }
 
     /// Sheds the oldest point nobody has in hand; `false` if there is none. What is being sent or stored just now
     /// cannot be taken back.
-    fn shed_oldest(&mut self, now: Instant) -> bool {
+    fn shed_oldest(&mut self, now: &impl Fn() -> Instant) -> bool {
         let oldest_free = self.window.iter_mut().find(|(_, held)| held.is_free());
         let Some((&key, held)) = oldest_free else {
             let Some((number, tally)) = self.queue.drop_oldest() else { return false };
@@ -151,7 +150,7 @@ impl Transit {
         true
     }
 
-    fn shed(&mut self, seqs: SeqRange, tally: Tally, written_off: bool, now: Instant) {
+    fn shed(&mut self, seqs: SeqRange, tally: Tally, written_off: bool, now: &impl Fn() -> Instant) {
         self.note_fate(seqs, tally, QUEUE_FULL);
         let bytes = tally.bytes;
         let shed = DirectFate { seqs, bytes, fate: QUEUE_FULL, quarantine: None, written_off };
@@ -160,7 +159,7 @@ impl Transit {
     }
 
     /// Leaves a record of points that met their fate without ever having been stored.
-    pub(super) fn record_direct(&mut self, fate: DirectFate, now: Instant) {
+    pub(super) fn record_direct(&mut self, fate: DirectFate, now: impl FnOnce() -> Instant) {
         if self.terms.loss_window.is_some() {
             self.books.unsaved.add_direct(fate, now);
         }

@@ -153,7 +153,7 @@ impl Transit {
                 continue;
             }
             for part in parts_of(row, tally) {
-                self.record_direct(DirectFate { written_off: true, ..part }, now);
+                self.record_direct(DirectFate { written_off: true, ..part }, || now);
             }
         }
     }

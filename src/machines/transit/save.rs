@@ -156,7 +156,7 @@ impl Transit {
             saving.plan.settle.into_iter().zip(saving.settled_tallies).chain(later.settle).collect();
         unsaved.direct = saving.plan.direct;
         for fate in later.direct {
-            unsaved.add_direct(fate, now);
+            unsaved.add_direct(fate, || now);
         }
         unsaved.notes = saving.plan.attempts.into_iter().map(|note| (note.first_seq, note)).collect();
         unsaved.notes.extend(later.notes);
@@ -316,7 +316,7 @@ impl Transit {
             End::Parts(parts) => parts,
         };
         for part in parts {
-            self.record_direct(DirectFate { written_off: held.written_off, ..part }, now);
+            self.record_direct(DirectFate { written_off: held.written_off, ..part }, || now);
         }
     }
 

@@ -66,7 +66,7 @@ impl Transit {
         self.note_fate(held.seqs, held.tally(), fate);
         let quarantine =
             batch.map(|batch| Quarantined { batch, status: None, words: Some(words.to_owned()) });
-        self.record_direct(held.met(fate, quarantine), now);
+        self.record_direct(held.met(fate, quarantine), || now);
         self.tell_quarantined(held.seqs, QuarantineReason::Panicked, None, words);
         self.pass_marks();
     }
