@@ -76,4 +76,19 @@ mod tests {
             assert!(std::fs::read(&path).unwrap() == bytes, "{length}");
         }
     }
+
+    #[test]
+    fn what_is_written_again_is_synced_or_the_opening_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = faulty_vfs::Disk::watch(dir.path()).unwrap();
+        disk.judge(|asked| match asked.call {
+            faulty_vfs::Call::Sync => faulty_vfs::Verdict::IoError,
+            _ => faulty_vfs::Verdict::Pass,
+        });
+        let path = dir.path().join("log");
+        std::fs::write(&path, "").unwrap();
+        write_again(&path).unwrap();
+        std::fs::write(&path, "frames").unwrap();
+        write_again(&path).unwrap_err();
+    }
 }

@@ -7,6 +7,7 @@ use super::rig::{Disk, Full, HERE, line_of, refusal, terms, trouble};
 use super::world::{End, World};
 use crate::machines::link::LinkNews;
 use crate::machines::plan::{Committed, Replayed, RowId, Withheld};
+use crate::machines::queue::SegmentLimits;
 use crate::machines::transit::{Answered, Holder, Lease, News, Terms, UdpTerms, Wire};
 use crate::machines::verdict::Verdict;
 use crate::machines::waiters::Until;
@@ -57,7 +58,8 @@ fn a_snapshot_says_where_the_points_are() {
     let points = [seen.spooled.points, seen.volatile.points, seen.queued.points];
     assert_eq!((points, seen.spooled.batches, seen.in_flight), ([5, 10, 2], 1, 1));
     assert!(!seen.stopped && seen.withheld.is_none());
-    assert!(world.transit.stop() && !world.transit.stop(), "once");
+    assert!(!world.transit.is_stopped() && world.transit.stop());
+    assert!(world.transit.is_stopped() && !world.transit.stop(), "once");
     assert!(world.transit.snapshot(world.now).stopped);
     world.drain();
 }
@@ -296,6 +298,37 @@ fn a_replay_of_nothing_leaves_what_is_in_memory_there() {
     let _answer = world.transit.replay(None);
     replaying(&mut world, Replayed::default());
     assert_eq!((world.transit.window.len(), world.transit.read_to), (kept, read_to));
+}
+
+#[test]
+fn a_replay_waits_for_what_is_older_and_for_nothing_else() {
+    let mut world = world(patient());
+    world.push(5);
+    let _answer = world.transit.replay(None);
+    assert!(world.transit.next_replay().is_none(), "what is only in memory is older");
+    store(&mut world);
+    let _answer = world.transit.replay(None);
+    world.push(5);
+    assert!(world.transit.next_replay().is_some());
+}
+
+#[test]
+fn what_is_older_than_what_comes_back_stays_in_memory() {
+    let segment = SegmentLimits { points_max: 1, bytes_max: 1 << 16 };
+    let mut world = world(Terms { segment, loss_window: Some(Duration::ZERO), ..patient() });
+    world.push(12);
+    store(&mut world);
+    assert!((0..3).all(|holder| world.lease(holder)));
+    world.answer(2, refusal());
+    world.die(0, false);
+    world.die(1, false);
+    world.replay();
+    while world.plan(false) {
+        world.finish_trip(End::Answered);
+    }
+    let kept: Vec<u64> = world.transit.window.keys().copied().collect();
+    assert_eq!((kept, world.transit.read_to), (vec![1, 2], 2), "the third has come back");
+    world.drain();
 }
 
 /// A salvage numbers the rows of the quarantine anew.

@@ -1,11 +1,12 @@
 //! What leaves when there is no room: exactly the oldest that nobody has in hand.
 
-use super::rig::{Disk, Full, terms, trouble};
+use super::rig::{Disk, Full, line_of, terms, trouble};
 use super::world::{End, QUEUE_FULL, World};
 use crate::machines::queue::SegmentLimits;
 use crate::machines::transit::Terms;
 use crate::machines::verdict::Verdict;
 use crate::values::config::WhenFull;
+use crate::values::ledger::Tally;
 
 const ROOM: u64 = 1_000;
 
@@ -69,6 +70,20 @@ fn what_is_being_sent_and_what_is_being_stored_stays() {
     world.answer(0, trouble());
     world.push(1);
     check_kept(&mut world, (2..=100).chain(9 * ROOM + 201..=10 * ROOM + 101));
+    world.drain();
+}
+
+#[test]
+fn what_leaves_a_sealed_batch_takes_its_share_of_the_bytes_along() {
+    let line = line_of(1).len() as u64;
+    let mut world = world(terms());
+    world.push(ROOM);
+    world.take_jobs(1);
+    world.finish_job(0, true);
+    world.push(2);
+    let seen = world.transit.snapshot(world.now);
+    assert_eq!(seen.ledger.of(QUEUE_FULL), Tally::new(2, 2 * line));
+    assert_eq!(seen.volatile, Tally::new(48, 48 * line));
     world.drain();
 }
 
