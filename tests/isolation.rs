@@ -35,8 +35,9 @@ const PUSH_P99_MAX: Duration = Duration::from_millis(1);
 /// The part of its rate that is promised to another database.
 const RATE_KEPT: f64 = 0.9;
 
-/// What is asked for by default: other tests and builds take turns on the same processors, and a round is short.
-const RATE_KEPT_LOADED: f64 = 0.6;
+/// What is asked for by default: other tests and builds take turns on the same processors, and a round is short. Whoever waits for
+/// the other's disk or server keeps next to nothing.
+const RATE_KEPT_LOADED: f64 = 0.25;
 
 /// Points of one round in which a rate is measured: some tenths of a second.
 const ROUND_POINTS: i64 = 500_000;

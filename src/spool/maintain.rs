@@ -11,9 +11,12 @@ use super::schema::PAGE_BYTES;
 use super::set_aside;
 use crate::log;
 
-/// Free pages kept for the next batches (16 MiB), beside half of what is in use: a queue that breathes should not
-/// move pages all day.
+/// Free pages kept for the next batches (16 MiB), beside [`KEPT_FOR_USED`].
 const FREE_PAGES_KEPT: u64 = 1_024;
+
+/// Free pages kept for each page in use. The newest batches lie at the end of the file, so that in the middle of a backlog each
+/// page that is cut off is one that has to be moved, and written twice more. Most of them leave by themselves before.
+const KEPT_FOR_USED: u64 = 3;
 
 /// Pages given back in one call (4 MiB), some milliseconds of work.
 const PAGES_PER_CALL: u64 = 256;
@@ -78,7 +81,7 @@ impl Spool {
                 other => other?,
             }
         } else {
-            self.give_back(FREE_PAGES_KEPT + room::used_pages(&self.conn)? / 2, PAGES_PER_CALL)?
+            self.give_back(FREE_PAGES_KEPT + KEPT_FOR_USED * room::used_pages(&self.conn)?, PAGES_PER_CALL)?
         };
         // A slice's worth, so that a queue that breathes does not copy its log after every commit.
         let shrinks = !more && room::pages_cut_off(&self.conn, &self.paths)? >= PAGES_PER_CALL;

@@ -31,8 +31,9 @@ const SICK_POINTS: usize = 200;
 const RATE_KEPT: f64 = 0.9;
 const PUSH_P99_MAX: Duration = Duration::from_millis(1);
 
-/// What is asked for by default: other tests and builds take turns on the same processors, and a round is short.
-const RATE_KEPT_LOADED: f64 = 0.6;
+/// What is asked for by default: other tests and builds take turns on the same processors, and a round is short. Whoever waits for
+/// the other's disk or server keeps next to nothing.
+const RATE_KEPT_LOADED: f64 = 0.25;
 
 /// How long pushes took.
 #[derive(Default)]
