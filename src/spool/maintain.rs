@@ -9,6 +9,7 @@ use super::paths;
 use super::room;
 use super::schema::PAGE_BYTES;
 use super::set_aside;
+use super::state::State;
 use crate::log;
 
 /// Free pages kept for the next batches (16 MiB), beside [`KEPT_FOR_USED`].
@@ -32,6 +33,25 @@ const PATIENCE_BYTES: u64 = 48 << 20;
 /// After this time without a transaction, memory that large ones wanted is given back.
 const REST_AFTER_MS: i64 = 30_000;
 
+/// A transaction that comes so long after another finds nothing in memory: reading some pages again costs a tenth of what the
+/// transaction does, and thousands of spools whose counters are written now and then should not keep them all that time.
+const ALONE_MS: i64 = 1_000;
+
+/// Which transaction was the last.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tidied {
+    commit_number: u64,
+    at_ms: i64,
+}
+
+impl Tidied {
+    /// Whether there has been another transaction since, long after this one. Notes it.
+    fn is_far_from(&mut self, state: &State) -> bool {
+        let before = std::mem::replace(self, Self { commit_number: state.commit_number, at_ms: state.clock_ms });
+        before.commit_number != state.commit_number && state.clock_ms.saturating_sub(before.at_ms) >= ALONE_MS
+    }
+}
+
 /// What a call of [`Spool::maintain`] found and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Maintained {
@@ -53,21 +73,23 @@ impl Spool {
         self.usable(&during)?;
         self.see_to_files(&during)?;
         let now_ms = clock::unix_ms(now);
+        let is_alone = self.tidied.is_far_from(&self.state);
         let rests = now_ms.saturating_sub(self.state.clock_ms) >= REST_AFTER_MS;
         if rests {
             self.stride.rest(&self.conn).during(&during)?;
         }
         let tidied = self.tidy(now_ms).during(&during).inspect_err(|error| self.note_failure(error))?;
         if rests {
-            self.give_memory_back().during(&during)?;
+            self.conn.flush_prepared_statement_cache();
+        }
+        if rests || is_alone {
+            self.give_pages_up().during(&during)?;
         }
         Ok(tidied)
     }
 
-    /// Lets go of statements and pages that are only kept for the next transaction: some 0.2 MB. What is needed again is a
-    /// read away.
-    pub(super) fn give_memory_back(&self) -> rusqlite::Result<()> {
-        self.conn.flush_prepared_statement_cache();
+    /// Lets go of pages that are only kept for the next transaction, 16 KiB each: they are a read away.
+    pub(super) fn give_pages_up(&self) -> rusqlite::Result<()> {
         self.conn.execute_batch("PRAGMA shrink_memory")
     }
 

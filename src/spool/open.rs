@@ -10,6 +10,7 @@ use super::error::{During, SpoolError, SpoolErrorKind};
 use super::heritage::{self, Heritage};
 use super::lock::SpoolLock;
 use super::log::Log;
+use super::maintain::Tidied;
 use super::options::SpoolOptions;
 use super::paths::{self, Paths};
 use super::place::Place;
@@ -45,6 +46,8 @@ pub(crate) struct Spool {
     pub(super) broken: Option<SpoolErrorKind>,
     pub(super) place: Place,
     pub(super) stride: Stride,
+    /// The last transaction that was tidied up after.
+    pub(super) tidied: Tidied,
     pub(super) heritage: Heritage,
     _lock: SpoolLock,
 }
@@ -131,6 +134,7 @@ impl Spool {
             clock: StepWatch::new(now_ms, Instant::now()),
             broken: None,
             stride: Stride::LEAST,
+            tidied: Tidied::default(),
             heritage: heritage.clone(),
             _lock: lock,
         };
@@ -205,7 +209,8 @@ impl Spool {
             log::warn!(file = %self.paths.name(), %error, "the log was not copied into the database");
         }
         // Most databases of a process that opens thousands write nothing at first.
-        self.give_memory_back().during(during)?;
+        self.conn.flush_prepared_statement_cache();
+        self.give_pages_up().during(during)?;
         Ok(Opened {
             tag: self.state.tag(),
             seq_next: self.state.life_first,
