@@ -34,6 +34,7 @@ impl Batcher {
 
     /// Has everything made that is due, and looks again when the next is.
     fn seal_what_is_due(&mut self, ctx: &mut PriorityContext<Self>) {
+        self.shared.batcher.look();
         loop {
             if self.shared.jobs_sealing.load(Ordering::Acquire) >= Lanes::count() {
                 // Whatever is due now is due until a worker is free, and that one rings.
@@ -54,6 +55,7 @@ impl Batcher {
     fn sleep_until_due(&mut self, ctx: &mut PriorityContext<Self>) {
         if let Some(due) = self.shared.with(|transit| transit.next_seal_at()) {
             self.alarm.set(due, ctx, Self::seal_what_is_due);
+            self.shared.batcher.look_again_by(due);
         }
     }
 }
@@ -120,6 +122,6 @@ impl Drop for Ticket {
             });
         }
         self.shared.jobs_sealing.fetch_sub(1, Ordering::AcqRel);
-        self.shared.ring_all();
+        self.shared.ring_concerned();
     }
 }

@@ -127,8 +127,7 @@ impl HttpSender {
         if suspect {
             self.ask_whether_well(load.clone(), ctx);
         }
-        self.shared.store.ring();
-        self.shared.batcher.ring();
+        self.shared.ring_makers();
         // The answer may have ended an outage, or a batch's turn: then the others have something to do, too.
         if self.shared.senders.len() > 1 {
             self.shared.ring_senders();

@@ -29,7 +29,7 @@ use super::slot::SpoolSlot;
 use super::supervisor::SupervisorHandle;
 use crate::machines::pace::Pace;
 use crate::machines::stamp::Stamper;
-use crate::machines::transit::{Terms, Transit, UdpTerms};
+use crate::machines::transit::{Agenda, Terms, Transit, UdpTerms};
 use crate::spool::{Heritage, Opened, Spool, SpoolOptions};
 use crate::values::batch::Destination;
 use crate::values::config::{Compression, Config, MissingTimestamp};
@@ -174,6 +174,28 @@ impl Shared {
         self.batcher.ring();
         self.store.ring();
         self.ring_senders();
+    }
+
+    /// Wakes those who have something to do, and would not find it in time by themselves: after a change that others made.
+    pub(crate) fn ring_concerned(&self) {
+        let agenda = self.ring_makers();
+        // One wire: whoever has a batch in hand comes back for the next.
+        let busy = self.udp_senders.is_empty() && agenda.in_hand >= self.senders.len();
+        if agenda.sends && !busy {
+            self.ring_senders();
+        }
+    }
+
+    /// The same for those who make batches and store them; what else there is to do.
+    pub(crate) fn ring_makers(&self) -> Agenda {
+        let agenda = self.with(|transit| transit.agenda(Instant::now()));
+        if let Some(at) = agenda.seal_at {
+            self.batcher.ring_by(at);
+        }
+        if let Some(at) = agenda.store_at {
+            self.store.ring_by(at);
+        }
+        agenda
     }
 
     pub(crate) fn ring_senders(&self) {

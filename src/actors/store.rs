@@ -92,6 +92,7 @@ impl Store {
 
     /// Has done what is due, or sleeps until something is.
     fn work(&mut self, ctx: &mut PriorityContext<Self>) {
+        self.shared.store.look();
         if self.shared.spool_is_closed() {
             self.reopen(ctx);
             return;
@@ -138,6 +139,7 @@ impl Store {
         let commit_at = self.shared.with(|transit| transit.next_commit_at());
         let due = commit_at.map_or(self.tidy_at, |at| at.min(self.tidy_at));
         self.alarm.set(due, ctx, Self::work);
+        self.shared.store.look_again_by(due);
     }
 }
 
@@ -248,8 +250,11 @@ impl Trip {
             // A thread is woken for nobody: thousands of idle spools may be tidied at once.
             return;
         }
-        // Rung as well: the store that sent this worker may be gone.
-        self.shared.ring_all();
+        if was_missed {
+            // Perhaps by another store, if the one that sent this worker is gone.
+            self.shared.store.ring();
+        }
+        self.shared.ring_concerned();
         self.store.do_send(CameHome(worked));
     }
 

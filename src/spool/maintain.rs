@@ -47,7 +47,8 @@ pub(super) struct Tidied {
 impl Tidied {
     /// Whether there has been another transaction since, long after this one. Notes it.
     fn is_far_from(&mut self, state: &State) -> bool {
-        let before = std::mem::replace(self, Self { commit_number: state.commit_number, at_ms: state.clock_ms });
+        let before =
+            std::mem::replace(self, Self { commit_number: state.commit_number, at_ms: state.clock_ms });
         before.commit_number != state.commit_number && state.clock_ms.saturating_sub(before.at_ms) >= ALONE_MS
     }
 }

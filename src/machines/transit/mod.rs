@@ -31,6 +31,7 @@
 //!
 //! Everything takes `now` and returns a decision. Nothing here waits, sleeps or does input or output.
 
+mod agenda;
 mod books;
 mod held;
 mod push;
@@ -48,6 +49,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(crate) use agenda::Agenda;
 pub(crate) use held::{Holder, SealJob, Wire};
 pub(crate) use push::{PushRefusal, Pushed};
 #[cfg(test)]

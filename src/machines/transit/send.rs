@@ -355,7 +355,7 @@ impl Transit {
     }
 
     /// The first batch nobody has in hand, unless an older one has to be waited for. It may not be made yet.
-    fn first_sendable(&self, wire: Wire, now: Instant) -> Option<u64> {
+    pub(super) fn first_sendable(&self, wire: Wire, now: Instant) -> Option<u64> {
         let evicting = self.may_be_evicting();
         let stored_first = self.terms.loss_window.is_some_and(|window| window.is_zero());
         let mut without_witness = None;
