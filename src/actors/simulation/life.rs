@@ -103,8 +103,10 @@ impl Life {
 
     /// The batcher takes what is due.
     pub(super) fn take_jobs(&mut self, jobs_max: usize, at: Moment) -> bool {
+        let seal_at = self.shared.with(|transit| transit.agenda(at.steady)).seal_at;
         let jobs = self.shared.with(|transit| transit.take_seal_jobs(jobs_max, at.steady, wall_ms(at)));
         let taken = !jobs.is_empty();
+        assert!(!taken || seal_at.is_some_and(|due| due <= at.steady), "the batcher would not be woken");
         self.jobs.extend(jobs);
         taken
     }
@@ -129,8 +131,11 @@ impl Life {
     pub(super) fn work(&mut self, force: bool, end: End, at: Moment, figures: &mut Figures) -> bool {
         let Some(mut spool) = self.spool.take() else { return false };
         let stamp_last = self.shared.stamp_last_nanos();
+        let store_at = self.shared.with(|transit| transit.agenda(at.steady)).store_at;
         let plan = self.shared.with(|transit| transit.plan_commit(force, stamp_last, at.steady));
         let reads = self.shared.with(|transit| transit.wants_read()).is_some();
+        let finds_work = plan.is_some() && !force || reads;
+        assert!(!finds_work || store_at.is_some_and(|due| due <= at.steady), "the store would not be woken");
         if plan.is_none() && !reads && !force {
             self.spool = Some(spool);
             return false;
@@ -178,8 +183,10 @@ impl Life {
         if self.leases.contains_key(&holder) {
             return false;
         }
+        let sends = self.shared.with(|transit| transit.agenda(at.steady)).sends;
         match self.shared.with(|transit| transit.lease(Holder::http(holder), at.steady)) {
             Lease::Load(load) => {
+                assert!(sends, "the sender would not be woken");
                 account.check_load(&load);
                 self.check_order(&load);
                 self.leases.insert(holder, load);
