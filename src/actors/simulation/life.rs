@@ -311,7 +311,9 @@ impl Life {
     /// Everything has its fate, nobody has anything in hand, and the spool is open.
     pub(super) fn is_at_rest(&self) -> bool {
         let idle = self.leases.is_empty() && self.jobs.is_empty() && self.spool.is_some();
-        idle && self.shared.stats().pending.points == 0
+        // A stop would take back what somebody waits for, and leave it in the spool.
+        let is_replaying = self.shared.with(|transit| transit.is_replaying());
+        idle && !is_replaying && self.shared.stats().pending.points == 0
     }
 }
 

@@ -52,7 +52,7 @@ impl Transit {
 
     /// Whether somebody waits for a replay.
     #[cfg(test)]
-    pub(super) fn is_replaying(&self) -> bool {
+    pub(crate) fn is_replaying(&self) -> bool {
         !self.replays.is_empty()
     }
 
