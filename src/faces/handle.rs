@@ -243,7 +243,8 @@ impl DatabaseHandle {
     /// ```
     ///
     /// # Errors
-    /// There is no spool; the deadline has passed (it goes on all the same); the database is stopped.
+    /// There is no spool; the deadline has passed (it goes on all the same); the database is stopped, and nothing was taken
+    /// back, or of a replay of many batches only a part: `inspect` shows what is in quarantine.
     pub async fn replay(
         &self,
         only: Option<QuarantineReason>,

@@ -226,7 +226,8 @@ impl Transit {
     }
 
     /// Refuses every push from now on; `false` if it did so before.
-    pub(crate) const fn stop(&mut self) -> bool {
+    pub(crate) fn stop(&mut self) -> bool {
+        self.dismiss_replays_to_come();
         !std::mem::replace(&mut self.stopped, true)
     }
 

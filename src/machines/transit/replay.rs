@@ -38,7 +38,7 @@ impl Transit {
         let wanted = Replay { only, batches_max: BATCHES_MAX, up_to: None, below_seq };
         // Whatever is older than the call and only in memory has to be stored before.
         self.commit_up_to(self.last_seq());
-        if !self.dismissed {
+        if !self.stopped && !self.dismissed {
             self.replays.push_back(Replaying { wanted, done: Replayed::default(), answer });
         }
         receiver
@@ -73,12 +73,20 @@ impl Transit {
         done.damaged += replayed.damaged;
         done.withheld = replayed.withheld;
         replaying.wanted.up_to = replayed.up_to;
-        if replayed.more && replayed.withheld.is_none() {
+        if replayed.more && replayed.withheld.is_none() && !self.stopped {
             self.replays.push_front(replaying);
         } else {
             self.waiters.replayed(replaying.answer, replaying.done);
         }
         self.link.try_now(now);
+    }
+
+    /// What no transaction is taking back just now stays in quarantine, and whoever waits for it is told.
+    pub(super) fn dismiss_replays_to_come(&mut self) {
+        let begun = self.saving.as_ref().is_some_and(|saving| saving.plan.replay.is_some());
+        for replaying in self.replays.split_off(usize::from(begun).min(self.replays.len())) {
+            self.waiters.dismiss_replay(replaying.into_answer());
+        }
     }
 
     /// The file may have been salvaged: its rows are numbered anew.

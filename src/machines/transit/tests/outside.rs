@@ -289,6 +289,26 @@ fn a_replay_that_finds_no_room_ends() {
 }
 
 #[test]
+fn a_stop_ends_what_is_being_taken_back_and_begins_nothing() {
+    let mut world = world(patient());
+    let (mut begun, mut waiting) = (world.transit.replay(None), world.transit.replay(None));
+    let plan = world.transit.plan_commit(false, None, world.now).unwrap();
+    assert!(plan.replay.is_some());
+    assert!(world.transit.stop());
+    let mut late = world.transit.replay(None);
+    news(&mut world);
+    assert!(waits!(begun) && !waits!(waiting) && !waits!(late));
+
+    let backlog = Backlog { batches: 1, points: 10, bytes: 100 };
+    let replayed = Some(Replayed { backlog, more: true, ..Replayed::default() });
+    let (backlog, ledger) = (world.disk.backlog(), world.disk.ledger().clone());
+    world.transit.committed(&Committed { replayed, backlog, ledger, ..Committed::default() }, world.now);
+    news(&mut world);
+    assert_eq!(begun.try_recv().unwrap().backlog.points, 10, "it is told what has come back");
+    assert!(world.transit.plan_commit(true, None, world.now).unwrap().replay.is_none());
+}
+
+#[test]
 fn a_replay_of_nothing_leaves_what_is_in_memory_there() {
     let mut world = world(Terms { loss_window: Some(Duration::ZERO), ..patient() });
     world.push(60);
