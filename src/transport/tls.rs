@@ -94,8 +94,8 @@ fn roots(config: &TlsConfig) -> Result<Arc<RootCertStore>, LocalError> {
     Ok(roots)
 }
 
-/// The system's authorities, read once for all databases and shared by them: they take 0.1 MB. One that cannot be read is left out, as elsewhere: if it was
-/// needed, the handshake says so.
+/// The system's authorities, read once for all databases and shared by them: they take 0.1 MB. One that cannot be read is left
+/// out, as elsewhere: if it was needed, the handshake says so.
 fn system_roots() -> Arc<RootCertStore> {
     static LOADED: Mutex<Option<(Instant, Arc<RootCertStore>)>> = Mutex::new(None);
     // Held while they are read: whoever comes second need not read them again.

@@ -157,6 +157,14 @@ fn the_log_of_a_database_that_is_gone_is_salvaged() {
     }
 }
 
+/// Where in the file the first page of a table begins.
+fn root_at(bench: &Bench, table: &str) -> usize {
+    let conn = rusqlite::Connection::open(bench.path()).unwrap();
+    let query = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+    let root: i64 = conn.query_row(query, [table], |row| row.get(0)).unwrap();
+    (root as usize - 1) * 16_384
+}
+
 #[test]
 fn what_cannot_be_read_is_counted_as_damaged() {
     let bench = Bench::new();
@@ -164,12 +172,9 @@ fn what_cannot_be_read_is_counted_as_damaged() {
     let (life, _) = bench.open();
     life.close();
     // A leaf in the middle: the batches on it are lost, and only those.
-    let root: i64 = rusqlite::Connection::open(bench.path())
-        .unwrap()
-        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'batch'", [], |row| row.get(0))
-        .unwrap();
+    let root = root_at(&bench, "batch");
     let mut bytes = fs::read(bench.path()).unwrap();
-    bytes[(root as usize - 1) * 16_384..root as usize * 16_384].fill(0);
+    bytes[root..root + 16_384].fill(0);
     fs::write(bench.path(), bytes).unwrap();
     set_aside::mark(&paths::Paths::resolve(bench.path()).unwrap(), now()).unwrap();
     let (saved, opened) = check_salvaged(&bench, &stored);
@@ -233,12 +238,9 @@ fn damage_that_only_the_first_change_leads_to_is_healed_at_once() {
     let stored = filled(&bench);
     let (life, _) = bench.open();
     life.close();
-    let root: i64 = rusqlite::Connection::open(bench.path())
-        .unwrap()
-        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'spool'", [], |row| row.get(0))
-        .unwrap();
+    let root = root_at(&bench, "spool");
     let mut bytes = fs::read(bench.path()).unwrap();
-    bytes[(root as usize - 1) * 16_384 + FREE_BLOCKS_AT..][..2].fill(0xff);
+    bytes[root + FREE_BLOCKS_AT..][..2].fill(0xff);
     fs::write(bench.path(), &bytes).unwrap();
     assert!(inspect(bench.path()).unwrap().adds_up, "whoever only looks finds nothing");
 
