@@ -13,6 +13,7 @@ mod disk;
 mod drill;
 pub(crate) mod hearers;
 mod keeping;
+mod lanes;
 mod limits;
 pub(crate) mod mailbox;
 pub(crate) mod messages;

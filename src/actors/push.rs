@@ -64,7 +64,7 @@ impl Shared {
             let timestamp = self.encode_after(&mut scratch.bytes, 0, encode)?;
             let line = EncodedLine { bytes: &scratch.bytes, timestamp };
             let pushed = match room {
-                Room::ByPolicy => self.with(|transit| transit.push(line, destination, Instant::now)),
+                Room::ByPolicy => self.push_line(line, destination),
                 Room::Blocking => self.push_blocking(line, destination),
             };
             self.finish_push(pushed)

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, PoisonError};
 
 use super::hearers::Hearers;
-use super::shared::Shared;
+use super::shared::{Look, Shared};
 use crate::machines::transit::Transit;
 
 #[derive(Debug, Default)]
@@ -24,21 +24,27 @@ impl Room {
 impl Shared {
     /// Waits, blocking the thread, until `act` returns something.
     pub(crate) fn block_until<R>(&self, mut act: impl FnMut(&mut Transit) -> Option<R>) -> R {
-        let mut transit = self.lock();
+        let mut look = self.look();
         self.room.waiting.fetch_add(1, Ordering::AcqRel);
         let result = loop {
-            if let Some(result) = act(&mut transit) {
+            if let Some(result) = act(&mut look.transit) {
                 break result;
             }
-            transit = self.room.blocking.wait(transit).unwrap_or_else(PoisonError::into_inner);
+            look = self.wait_behind(look);
         };
         self.room.waiting.fetch_sub(1, Ordering::AcqRel);
-        let outbox = transit.take_outbox();
-        drop(transit);
-        if let Some(outbox) = outbox {
-            self.dispatch(outbox);
-        }
+        self.end(look);
         result
+    }
+
+    /// Sleeps until there may be room, unless this look has found something that others have to be told first.
+    fn wait_behind<'a>(&'a self, look: Look<'a>) -> Look<'a> {
+        if look.wake {
+            self.end(look);
+            return self.look();
+        }
+        let transit = self.room.blocking.wait(look.transit).unwrap_or_else(PoisonError::into_inner);
+        self.look_at(transit)
     }
 
     /// Waits until `act` returns something. Cancel safe: dropped between two tries it leaves nothing behind.
@@ -67,19 +73,15 @@ impl Shared {
     /// One try of somebody who waits. Unlike [`Self::with`] it wakes nobody who waits for room, itself above all: a try
     /// that fails makes none.
     fn try_for_room<R>(&self, act: impl FnOnce(&mut Transit) -> R) -> R {
-        let mut transit = self.lock();
-        let result = act(&mut transit);
-        let outbox = transit.take_outbox();
-        drop(transit);
-        if let Some(outbox) = outbox {
-            self.dispatch(outbox);
-        }
+        let mut look = self.look();
+        let result = act(&mut look.transit);
+        self.end(look);
         result
     }
 
     /// Wakes whoever waits for room, to find out that there will be none.
     pub(crate) fn wake_the_waiting(&self) {
-        drop(self.lock());
+        self.end(self.look());
         self.room.announce();
     }
 }

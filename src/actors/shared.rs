@@ -2,11 +2,13 @@
 //!
 //! # Locks
 //!
-//! Few, none held while another is taken, none across a wait, none while anything is sent or logged:
+//! Few, none held across a wait, none while anything is sent or logged, and none while another is taken but for those of
+//! [`lanes`](super::lanes):
 //!
 //! | lock | guards | held for |
 //! |---|---|---|
 //! | `transit` | every point on its way, the ledger | one push; one decision |
+//! | those of `lanes` | what was pushed since the last look at the transit | one push; taking all out |
 //! | `spool` | where the open file is | taking it out, putting it back |
 //! | `pace` | when the next datagram may leave | booking one |
 //! | `config` | the current configuration | a clone of a pointer |
@@ -24,12 +26,14 @@ use super::announce::OncePerMinute;
 use super::bell::Bell;
 use super::disk::DiskLane;
 use super::hearers::Hearers;
+use super::lanes::{Lanes, Staging, TurnedOver};
 use super::room::Room;
 use super::slot::SpoolSlot;
 use super::supervisor::SupervisorHandle;
 use crate::machines::pace::Pace;
+use crate::machines::queue::EncodedLine;
 use crate::machines::stamp::Stamper;
-use crate::machines::transit::{Agenda, Terms, Transit, UdpTerms};
+use crate::machines::transit::{Agenda, PushRefusal, Pushed, Terms, Transit, UdpTerms};
 use crate::spool::{Heritage, Opened, Spool, SpoolOptions};
 use crate::values::batch::Destination;
 use crate::values::config::{Compression, Config, MissingTimestamp};
@@ -63,6 +67,8 @@ pub(crate) struct Shared {
     /// Where its spool is worked with.
     pub(crate) disk: DiskLane,
     transit: Mutex<Transit>,
+    /// Made when threads first meet at the transit.
+    lanes: OnceLock<Box<Lanes>>,
     pub(super) room: Room,
     config: RwLock<Arc<Config>>,
     pub(super) spool: Mutex<SpoolSlot>,
@@ -85,6 +91,13 @@ pub(crate) struct Shared {
     told: Arc<Hearers>,
     /// What a stop came to with the spool, once it is through with it.
     closed: watch::Sender<Option<bool>>,
+}
+
+/// A look at the transit, which is locked.
+pub(super) struct Look<'a> {
+    pub(super) transit: MutexGuard<'a, Transit>,
+    /// Whether the batcher has something new to look at.
+    pub(super) wake: bool,
 }
 
 /// The supervisors of one database, once they run.
@@ -130,6 +143,7 @@ impl Shared {
             heritage: opened.as_ref().map(|(spool, _)| spool.heritage()).unwrap_or_default(),
             disk: DiskLane::new()?,
             transit: Mutex::new(transit),
+            lanes: OnceLock::new(),
             room: Room::default(),
             config: RwLock::new(Arc::new(config)),
             spool: Mutex::new(
@@ -155,18 +169,93 @@ impl Shared {
 
     /// Looks at or changes what is on its way. Whoever waits for what changed is answered once the lock is released.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut Transit) -> R) -> R {
-        let mut transit = self.lock();
-        let result = act(&mut transit);
+        let mut look = self.look();
+        let result = act(&mut look.transit);
+        self.end_with_room(look);
+        result
+    }
+
+    /// Accepts a line whose fate, if there is no room, is the policy's to say.
+    #[inline]
+    pub(super) fn push_line(
+        &self,
+        line: EncodedLine<'_>,
+        destination: &Arc<Destination>,
+    ) -> Result<Pushed, PushRefusal> {
+        if let Some(lanes) = self.lanes().filter(|lanes| lanes.are_open())
+            && Arc::ptr_eq(destination, &self.destination)
+        {
+            match lanes.stage(line) {
+                Staging::Numbered(number) => return Ok(Pushed { number, wake: false }),
+                Staging::Full => return self.push_turning_over(lanes, line),
+                Staging::Closed => {}
+            }
+        }
+        let (transit, met) = self.lock();
+        let mut look = self.look_at(transit);
+        let pushed = look.transit.push(line, destination, Instant::now);
+        if met {
+            self.open_lanes(&look.transit);
+        }
+        self.end_with_room(look);
+        pushed
+    }
+
+    /// The same where this thread's lane is full.
+    #[cold]
+    fn push_turning_over(&self, lanes: &Lanes, line: EncodedLine<'_>) -> Result<Pushed, PushRefusal> {
+        let now = Instant::now();
+        let (mut transit, _) = self.lock();
+        let TurnedOver { number, wake } = lanes.turn_over(&mut transit, &self.destination, line, now);
+        let pushed = match number {
+            Some(number) => Ok(Pushed { number, wake: false }),
+            None => transit.push(line, &self.destination, || now),
+        };
+        self.end_with_room(Look { transit, wake });
+        pushed
+    }
+
+    /// The lanes, if threads have met here before.
+    pub(super) fn lanes(&self) -> Option<&Lanes> {
+        self.lanes.get().map(|lanes| &**lanes)
+    }
+
+    #[cold]
+    pub(super) fn open_lanes(&self, transit: &Transit) {
+        let now = Instant::now();
+        self.lanes.get_or_init(|| Box::new(Lanes::new(now))).open(transit, now);
+    }
+
+    /// Locks the transit; everything that was pushed before is in it.
+    pub(super) fn look(&self) -> Look<'_> {
+        self.look_at(self.lock().0)
+    }
+
+    pub(super) fn look_at<'a>(&self, mut transit: MutexGuard<'a, Transit>) -> Look<'a> {
+        let wake = self.lanes().is_some_and(|lanes| lanes.close(&mut transit, &self.destination));
+        Look { transit, wake }
+    }
+
+    /// Releases the lock, and tells whoever waits for what changed.
+    pub(super) fn end(&self, look: Look<'_>) {
+        let Look { mut transit, wake } = look;
         let outbox = transit.take_outbox();
-        let room = self.room.waiting.load(Ordering::Acquire) > 0 && transit.has_room(1);
         drop(transit);
-        if room {
-            self.room.announce();
+        if wake {
+            self.batcher.ring();
         }
         if let Some(outbox) = outbox {
             self.dispatch(outbox);
         }
-        result
+    }
+
+    /// The same, and tells whoever waits for room.
+    fn end_with_room(&self, look: Look<'_>) {
+        let room = self.room.waiting.load(Ordering::Acquire) > 0 && look.transit.has_room(1);
+        self.end(look);
+        if room {
+            self.room.announce();
+        }
     }
 
     /// Wakes everyone who may have something to do after a change they cannot see coming.
@@ -262,7 +351,7 @@ impl Shared {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let snapshot = self.lock().snapshot(Instant::now());
+        let snapshot = self.with(|transit| transit.snapshot(Instant::now()));
         let counters = snapshot.counters;
         let points = snapshot.queued.points + snapshot.volatile.points + snapshot.spooled.points;
         Stats {
@@ -289,7 +378,7 @@ impl Shared {
     }
 
     pub(crate) fn health(&self) -> Health {
-        let snapshot = self.lock().snapshot(Instant::now());
+        let snapshot = self.with(|transit| transit.snapshot(Instant::now()));
         let window = self.config().loss_window();
         let spool = self.spool_health(snapshot.withheld);
         let late = |age: &std::time::Duration| *age > window + STALLED_AFTER / 5;
@@ -307,15 +396,16 @@ impl Shared {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, Transit> {
+    /// Locks the transit as it is; whether another thread had it.
+    fn lock(&self) -> (MutexGuard<'_, Transit>, bool) {
         for look in 0..LOOKS {
             match self.transit.try_lock() {
-                Ok(transit) => return transit,
-                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Ok(transit) => return (transit, look > 0),
+                Err(TryLockError::Poisoned(poisoned)) => return (poisoned.into_inner(), look > 0),
                 Err(TryLockError::WouldBlock) => (0..1_u32 << look).for_each(|_| std::hint::spin_loop()),
             }
         }
-        self.transit.lock().unwrap_or_else(PoisonError::into_inner)
+        (self.transit.lock().unwrap_or_else(PoisonError::into_inner), true)
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {

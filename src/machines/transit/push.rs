@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::Transit;
+use super::{Terms, Transit};
 use crate::machines::plan::DirectFate;
 use crate::machines::queue::{EncodedLine, Milestone};
 use crate::values::batch::Destination;
@@ -70,6 +70,37 @@ impl Transit {
             return Err(PushRefusal::Full);
         }
         Ok(self.append(line, destination, now))
+    }
+
+    /// Accepts a point that was given the next number before. Nobody can be told any more that it was refused: where
+    /// [`Self::takes_unseen`] was wrong, a bound is passed.
+    pub(crate) fn push_staged(
+        &mut self,
+        line: EncodedLine<'_>,
+        to: &Arc<Destination>,
+        since: Instant,
+    ) -> bool {
+        let (size, now) = (line.bytes.len() as u64, || since);
+        if self.has_room(size) || self.make_room(size, &now).unwrap_or(true) {
+            self.append(line, to, now).wake
+        } else {
+            self.accept_and_shed(size, &now).wake
+        }
+    }
+
+    /// Whether so many points may be accepted before anybody looks at them: none would be refused, and the oldest in the queue is
+    /// looked for earlier than they need to be.
+    pub(crate) fn takes_unseen(&self, points: u64, bytes: u64) -> bool {
+        let Terms { points_max, bytes_max, when_full, .. } = self.terms;
+        let held = self.queue.held();
+        let has_room = || {
+            held.points + self.volatile.points + points <= points_max
+                && held.bytes + self.volatile.bytes + bytes <= bytes_max
+        };
+        !self.stopped
+            && held.points > 0
+            && bytes <= bytes_max
+            && (when_full != WhenFull::Refuse || has_room())
     }
 
     /// Counts a point that was refused before it came here.
