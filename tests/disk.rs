@@ -8,6 +8,8 @@
 mod descriptors;
 #[path = "disk/errors.rs"]
 mod errors;
+#[path = "disk/full.rs"]
+mod full;
 #[path = "disk/hanging.rs"]
 mod hanging;
 #[path = "disk/owners.rs"]
@@ -81,44 +83,6 @@ fn a_spool_that_fills_the_disk_sheds_the_oldest_and_recovers_by_itself() {
         assert_eq!(stats.ledger.accepted().points, 30_100);
         check_arrived_once(&receiver, 30_100 - shed);
         assert_eq!(stats.ledger.of(Fate::Delivered).points, 30_100 - shed);
-    });
-}
-
-#[test]
-fn what_was_delivered_while_others_filled_the_disk_is_not_sent_again() {
-    let Some(disk) = SmallDisk::mount() else { return };
-    run(async {
-        let receiver = Receiver::start_down();
-        let start = || {
-            let db = builder(&disk, &receiver)
-                .configure(|config| config.spool.as_mut().unwrap().free_reserve_bytes = 0);
-            db.start().unwrap()
-        };
-        let db = start();
-        push_numbers(&db, 0..3_000);
-        db.commit(LONG).await.unwrap();
-        let ballast = disk.fill_but(0);
-
-        let mut events = db.subscribe();
-        receiver.come_up();
-        wait_for(&mut events, &SpoolHealth::DiskFull).await;
-        let flushed = db.flush(LONG).await.unwrap();
-        assert!(flushed.complete, "points arrive all the same: {flushed:?}");
-        assert_eq!(db.health().spool, SpoolHealth::DiskFull);
-        push_numbers(&db, 3_000..3_100);
-        assert!(db.flush(LONG).await.unwrap().complete);
-        check_arrived_once(&receiver, 3_100);
-
-        ballast.set_len(0).unwrap();
-        wait_for(&mut events, &SpoolHealth::Ok).await;
-        assert!(db.health().ok, "{:?}", db.health());
-        db.stop(LONG).await.unwrap();
-        let db = start();
-        let stats = db.stats();
-        assert_eq!((stats.pending.points, stats.ledger.of(Fate::Delivered).points), (0, 3_100));
-        assert_eq!(stats.unclean_ends_total, 0, "a full disk is no reason to open the file again");
-        db.stop(LONG).await.unwrap();
-        check_arrived_once(&receiver, 3_100);
     });
 }
 

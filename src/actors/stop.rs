@@ -42,6 +42,9 @@ pub struct StopReport {
     /// Points that were neither delivered nor stored in time. With a spool the closing goes on behind this report, and may
     /// still store them if the process lives on; without one they are lost with it.
     pub unsaved: u64,
+    /// Points that met their fate, which the spool could not be told in time: on a disk that is full to the last page, or fails. Of
+    /// those that lie in it the next start does not know, and sends them again; its counters go on without them.
+    pub unrecorded: u64,
     /// The counters at the end.
     pub stats: Stats,
 }
@@ -78,6 +81,9 @@ pub(crate) async fn stop(shared: Arc<Shared>, deadline: Duration) -> Result<Stop
     shared.tell(Event::Stopped);
     let stats = shared.stats();
     let unsaved = shared.with(|transit| transit.unsaved_points());
+    // Without a spool there is nothing that does not know.
+    let has_spool = shared.spool_options.is_some();
+    let unrecorded = if has_spool { shared.with(|transit| transit.unrecorded_points()) } else { 0 };
     let (database, pending) = (&*shared.name, stats.pending.points);
     if unsaved > 0 {
         log::error!(
@@ -86,12 +92,21 @@ pub(crate) async fn stop(shared: Arc<Shared>, deadline: Duration) -> Result<Stop
             closed,
             pending,
             unsaved,
+            unrecorded,
             "stopped with points that are only in memory"
+        );
+    } else if unrecorded > 0 {
+        log::warn!(
+            database,
+            drained,
+            pending,
+            unrecorded,
+            "stopped with fates of which the spool was not told"
         );
     } else {
         log::info!(database, drained, closed, pending, "stopped");
     }
-    Ok(StopReport { drained, closed, unsaved, stats })
+    Ok(StopReport { drained, closed, unsaved, unrecorded, stats })
 }
 
 fn left(end: Instant) -> Duration {

@@ -147,6 +147,8 @@ pub(crate) struct Committed {
     pub(crate) backlog: Backlog,
     /// The ledger as it is on disk now.
     pub(crate) ledger: Ledger,
+    /// The disk is full, and each transaction takes some of the last room for records: they had better be few.
+    pub(crate) records_are_dear: bool,
 }
 
 /// Why a batch was not stored.

@@ -16,16 +16,13 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Writes a file over itself and syncs it; nothing is done if it is not there, or empty.
 ///
 /// # Errors
-/// It cannot be read, written or synced. Where nothing can be written at all that is left to SQLite to meet, which says so
-/// better: on a read-only disk, and on one that is full and wants room even for this.
+/// It cannot be read, written or synced; on a disk that is full and wants room even for this, too. A disk where nothing may be
+/// written is left to SQLite to meet, which says so better.
 pub(super) fn write_again(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().read(true).write(true).open(path);
     match file.and_then(|file| write_over_itself(file, path)) {
         Err(error) => match error.kind() {
-            ErrorKind::NotFound
-            | ErrorKind::PermissionDenied
-            | ErrorKind::ReadOnlyFilesystem
-            | ErrorKind::StorageFull => Ok(()),
+            ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Ok(()),
             _ => Err(error),
         },
         done => done,

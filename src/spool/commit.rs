@@ -6,6 +6,7 @@ use std::time::{Instant, SystemTime};
 use rusqlite::{Connection, TransactionBehavior, params};
 
 use super::backlog::{self, Held};
+use super::ballast::Need;
 use super::clock;
 use super::error::{During, SpoolError, SpoolErrorKind};
 use super::fates;
@@ -54,17 +55,36 @@ impl Spool {
         let stepped = self.clock.stepped(now_ms, Instant::now());
         let written = plan.appends.iter().map(|batch| batch.body.len() as u64).sum();
         self.stride.follow(&self.conn, written).during(&during)?;
-        let room = if plan.closing { u64::MAX } else { room::disk_room(&self.paths, &self.options) };
-        let bodies = Bodies::fitting(plan, room);
-        match self.transact(plan, bodies, now_ms, stepped, &during) {
-            // An acknowledgement needs less room than a body: what was delivered must not be sent again and again
-            // because the disk is full.
-            Err(error) if error.kind() == SpoolErrorKind::DiskFull && bodies != Bodies::NONE => {
-                self.transact(plan, Bodies::NONE, now_ms, stepped, &during)
-            }
-            other => other,
+        let room = if plan.closing {
+            Ok(u64::MAX)
+        } else {
+            room::for_bodies(&self.conn, &self.paths, &self.options)
+        };
+        let bodies = Bodies::fitting(plan, room.during(&during)?);
+        let mut done = self.transact(plan, bodies, now_ms, stepped, &during);
+        // An acknowledgement needs less room than a body: what was delivered must not be sent again and again because the
+        // disk is full.
+        if is_full(&done) && bodies != Bodies::NONE {
+            done = self.transact(plan, Bodies::NONE, now_ms, stepped, &during);
         }
-        .inspect_err(|error| self.note_failure(error))
+        if is_full(&done) && self.ballast.give_up(self.need_of(plan), &self.paths) {
+            done = self.transact(plan, Bodies::NONE, now_ms, stepped, &during);
+        }
+        let mut committed = done.inspect_err(|error| self.note_failure(error))?;
+        self.lacks_room = committed.withheld == Some(Withheld::DiskFull);
+        committed.records_are_dear = self.records_are_dear().unwrap_or(false);
+        Ok(committed)
+    }
+
+    /// When nothing is left in the backlog, all pages can go, and then the log; so no more room is needed after that.
+    fn need_of(&self, plan: &CommitPlan) -> Need {
+        let settles_all = plan.settle.len() as u64 >= self.state.backlog.batches;
+        if plan.closing || settles_all { Need::Last } else { Need::Passing }
+    }
+
+    /// Whether each transaction takes some of the last room there is, since the log cannot be begun anew.
+    fn records_are_dear(&self) -> rusqlite::Result<bool> {
+        Ok(!self.ballast.is_whole() && !room::has_room_to_checkpoint(&self.conn, &self.paths)?)
     }
 
     fn transact(
@@ -84,7 +104,7 @@ impl Spool {
         let committed = work.run(plan, bodies).during(during)?;
         let state = work.state;
         state.store(&tx, Some(&self.state)).during(during)?;
-        failpoint!(of self.paths.name(), "spool::in_transaction");
+        failpoint!(of self.paths.database.file_name().unwrap_or_default().display(), "spool::in_transaction");
         tx.commit().during(during)?;
         self.heritage.note(&state, &self.place);
         self.state = state;
@@ -102,6 +122,10 @@ impl Spool {
             _ => {}
         }
     }
+}
+
+fn is_full(done: &Result<Committed, SpoolError>) -> bool {
+    done.as_ref().is_err_and(|error| error.kind() == SpoolErrorKind::DiskFull)
 }
 
 /// How much of what takes room may be written.
@@ -183,6 +207,7 @@ impl<'a> Work<'a> {
             replayed,
             backlog: state.backlog,
             ledger: state.ledger.clone(),
+            records_are_dear: false,
         })
     }
 

@@ -1,6 +1,7 @@
 //! Why the spool could not do what it was asked.
 
 use std::error::Error as StdError;
+use std::path::Path;
 use std::{fmt, io};
 
 use rusqlite::ErrorCode;
@@ -8,12 +9,12 @@ use rusqlite::ErrorCode;
 /// Why a spool could not be opened, read or written.
 ///
 /// Nothing was changed by what failed, with one exception: after an [`SpoolErrorKind::Io`] in a commit only the next
-/// open can tell whether it happened. Displayed it fits after "failed to": `open plant.db: in use by process 4711`.
+/// open can tell whether it happened. Displayed it fits after "failed to": `open /var/lib/plant.db: in use by process 4711`.
 ///
 /// ```
 /// let error = influx_spool::inspect("no-such.db").unwrap_err();
 /// assert!(error.is_retryable());
-/// assert!(error.to_string().starts_with("inspect no-such.db: input or output failed"));
+/// assert!(error.to_string().contains("no-such.db: input or output failed"), "{error}");
 /// ```
 #[derive(Debug)]
 pub struct SpoolError {
@@ -73,6 +74,16 @@ impl SpoolError {
 
     pub(crate) fn sql(during: impl Into<String>, error: rusqlite::Error) -> Self {
         Self { kind: kind_of(&error), during: during.into(), source: Some(Box::new(error)) }
+    }
+
+    /// The same, with the room there is and the room it takes.
+    pub(crate) fn for_want_of_room(self, folder: &Path, free: u64, needed: u64) -> Self {
+        let found = self.source.map(|source| format!("; {source}")).unwrap_or_default();
+        let words = format!(
+            "{free} bytes are free in {}, and {needed} are enough in any case: make room there{found}",
+            folder.display()
+        );
+        Self { kind: SpoolErrorKind::DiskFull, during: self.during, source: Some(words.into()) }
     }
 
     /// What went wrong.

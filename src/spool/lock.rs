@@ -226,13 +226,14 @@ mod tests {
 
     #[test]
     fn a_lock_of_another_process_is_reported_with_its_pid() {
-        let (_folder, paths) = paths();
+        let (folder, paths) = paths();
         std::fs::write(paths.lock(), "4711\n").unwrap();
         let other = File::open(paths.lock()).unwrap();
         other.lock().unwrap();
         let error = SpoolLock::acquire(&paths).unwrap_err();
         assert_eq!(error.kind(), SpoolErrorKind::Locked { pid: Some(4711) });
-        assert_eq!(error.to_string(), "lock plant.db: in use by process 4711");
+        let place = folder.path().join("plant.db");
+        assert_eq!(error.to_string(), format!("lock {}: in use by process 4711", place.display()));
         drop(other);
         SpoolLock::acquire(&paths).unwrap();
     }

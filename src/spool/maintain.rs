@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::clock;
 use super::error::{During, SpoolError, SpoolErrorKind, kind_of};
-use super::open::{Spool, checkpoint_if_room};
+use super::open::{Spool, checkpoint_all};
 use super::paths;
 use super::room;
 use super::schema::PAGE_BYTES;
@@ -22,13 +22,18 @@ const KEPT_FOR_USED: u64 = 3;
 /// Pages given back in one call (4 MiB), some milliseconds of work.
 const PAGES_PER_CALL: u64 = 256;
 
-/// The same where the disk is low: a page that moves is written to the log first, and that must not use up what is left
-/// for the deletions.
+/// Slices given back in a closing: of a gigabyte, a second's work.
+const SLICES_AT_LEAVE: usize = 256;
+
+/// The same where the disk is low, and so many may have to be moved.
 const PAGES_PER_CALL_LOW: u64 = 32;
 
 /// How far the log grows beyond where it is due to be copied before a reader that is in the way is no longer spared: then the
 /// checkpoint waits for it.
 const PATIENCE_BYTES: u64 = 48 << 20;
+
+/// The same for a log that is small, in times its size.
+const PATIENCE: u64 = 3;
 
 /// After this time without a transaction, memory that large ones wanted is given back.
 const REST_AFTER_MS: i64 = 30_000;
@@ -94,23 +99,20 @@ impl Spool {
         self.conn.execute_batch("PRAGMA shrink_memory")
     }
 
-    fn tidy(&self, now_ms: i64) -> rusqlite::Result<Maintained> {
+    fn tidy(&mut self, now_ms: i64) -> rusqlite::Result<Maintained> {
         self.checkpoint_if_due()?;
-        let is_low = room::disk_room(&self.paths, &self.options) == 0;
-        let more = if is_low {
-            match self.give_back(0, PAGES_PER_CALL_LOW) {
-                // There is no room even for that, so all the more it has to be made below.
-                Err(error) if kind_of(&error) == SpoolErrorKind::DiskFull => false,
-                other => other?,
-            }
+        let free = room::free_bytes(&self.paths);
+        let has_other_room = self.ballast.see_to(free);
+        let more = if self.is_low(free) {
+            self.tidy_low()?
         } else {
             self.give_back(FREE_PAGES_KEPT + KEPT_FOR_USED * room::used_pages(&self.conn)?, PAGES_PER_CALL)?
         };
         // A slice's worth, so that a queue that breathes does not copy its log after every commit.
         let shrinks = !more && room::pages_cut_off(&self.conn, &self.paths)? >= PAGES_PER_CALL;
-        if (is_low || shrinks) && self.log_bytes()? > 0 {
-            // After the pages behind the end are given up, so that the file need not grow for them.
-            checkpoint_if_room(&self.conn, &self.paths)?;
+        let stood_in = has_other_room && self.log_bytes()? == 0;
+        if stood_in || shrinks && self.log_bytes()? > 0 {
+            self.empty_log()?;
         }
         Ok(Maintained {
             file_bytes: paths::len(&self.paths.database),
@@ -120,11 +122,58 @@ impl Spool {
         })
     }
 
-    fn checkpoint_if_due(&self) -> rusqlite::Result<()> {
+    fn is_low(&self, free: u64) -> bool {
+        self.lacks_room || room::beyond_reserve(free, &self.options) == 0
+    }
+
+    /// A slice on a disk that is full; whether there is more.
+    fn tidy_low(&mut self) -> rusqlite::Result<bool> {
+        let more = match self.give_back_low() {
+            // There is no room even for that, so all the more it has to be made below.
+            Err(error) if kind_of(&error) == SpoolErrorKind::DiskFull => false,
+            other => other?,
+        };
+        if self.log_bytes()? > 0 {
+            // After the pages behind the end are given up, so that the file need not grow for them.
+            self.empty_log()?;
+        }
+        Ok(more)
+    }
+
+    /// Gives all back that a spool has in which nothing is, on a disk that is full: nobody may open it for long.
+    pub(super) fn leave(&mut self) -> rusqlite::Result<()> {
+        let is_empty = self.state.backlog.batches == 0 && self.state.quarantine.batches == 0;
+        if is_empty && self.is_low(room::free_bytes(&self.paths)) {
+            for _ in 0..SLICES_AT_LEAVE {
+                if !self.tidy_low()? {
+                    break;
+                }
+            }
+        }
+        self.empty_log()
+    }
+
+    /// Copies the whole log into the database and empties it, unless the disk has no room for what the database would grow by:
+    /// half a copy would use up the space that acknowledgements need, and the log has everything anyway.
+    pub(super) fn empty_log(&mut self) -> rusqlite::Result<()> {
+        if !room::has_room_to_checkpoint(&self.conn, &self.paths)? {
+            return Ok(());
+        }
+        let log_bytes = paths::len(&self.paths.wal());
+        if self.ballast.log_stands_in(log_bytes, &self.paths) {
+            return self.conn.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+        }
+        checkpoint_all(&self.conn)?;
+        self.ballast.replace_log(log_bytes);
+        Ok(())
+    }
+
+    fn checkpoint_if_due(&mut self) -> rusqlite::Result<()> {
         let live = self.log_bytes()?;
-        if live >= self.stride.log_bytes() + PATIENCE_BYTES {
-            checkpoint_if_room(&self.conn, &self.paths)?;
-        } else if live >= self.stride.log_bytes() && room::has_room_to_checkpoint(&self.conn, &self.paths)? {
+        let due = self.stride.log_bytes();
+        if live >= due + PATIENCE_BYTES.min(PATIENCE * due) {
+            self.empty_log()?;
+        } else if live >= due && room::has_room_to_checkpoint(&self.conn, &self.paths)? {
             self.conn.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?.query_row([], |_| Ok(()))?;
         }
         Ok(())
@@ -152,6 +201,23 @@ impl Spool {
         let mut steps = statement.query([])?;
         while steps.next()?.is_some() {}
         Ok(free - slice > kept)
+    }
+
+    /// Cuts off free pages of a file on a disk that is full. A page in use that has to be moved for that is written to the log
+    /// first, and that must not use up what is left for the deletions.
+    fn give_back_low(&self) -> rusqlite::Result<bool> {
+        let used = room::used_pages(&self.conn)?;
+        if room::has_room_to_checkpoint(&self.conn, &self.paths)? {
+            // No more pages are moved than are in use.
+            return self
+                .give_back(0, if used <= PAGES_PER_CALL_LOW { PAGES_PER_CALL } else { PAGES_PER_CALL_LOW });
+        }
+        // So that it need not grow, it has to lose all that the file does not have yet, or what is moved for that is in vain.
+        let beyond = room::growth(&self.conn, &self.paths)?.div_ceil(PAGE_BYTES);
+        if room::free_pages(&self.conn)? >= beyond && used.min(beyond) <= PAGES_PER_CALL {
+            return self.give_back(0, beyond);
+        }
+        Ok(false)
     }
 
     fn expiry_is_due(&self, now_ms: i64) -> rusqlite::Result<bool> {

@@ -36,7 +36,8 @@
 //! | before COMMIT returns | the commit is there as a whole or not at all; the number that [`Opened`] reports says which |
 //! | after it | it is there |
 //! | numbers were given, nothing committed | the next life begins behind the block that was reserved at open |
-//! | sync fails | the spool refuses everything; opening again copies what the log holds into the database, which is synced anew |
+//! | sync fails | the spool refuses everything; opening again writes and syncs what the log holds once more, and copies it into the database |
+//! | the disk is full | bodies wait; records are made of the log's own bytes, then of the ballast's |
 //! | the file is being created | an empty or half made file is begun afresh |
 //! | a damaged file is being replaced | a marker beside it names the work, the next open goes on with it |
 //! | the file is deleted, replaced or renamed while it is open | noticed before the next transaction, see `place` |
@@ -51,12 +52,14 @@
 //! # Files
 //!
 //! `plant.db`, `plant.db-wal`, `plant.db-shm` are SQLite's; `plant.db.lock` is locked while the spool is open and stays, and
-//! so is the database itself, where no lock of SQLite's lies;
+//! so is the database itself, where no lock of SQLite's lies; `plant.db.ballast` is given up for the last transactions on a full
+//! disk, see `ballast`;
 //! `plant.db.damaged` exists while a damaged file is being replaced; `plant.db.damaged-<milliseconds>` (with its `-wal`
 //! and `-shm`) is such a file, and belongs to whoever wants to look at it.
 
 mod again;
 mod backlog;
+mod ballast;
 mod bench;
 mod clock;
 mod commit;

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::again::write_again;
+use super::ballast::{self, Ballast, Need};
 use super::clock::{self, StepWatch};
 use super::error::{During, SpoolError, SpoolErrorKind};
 use super::heritage::{self, Heritage};
@@ -46,6 +47,9 @@ pub(crate) struct Spool {
     pub(super) broken: Option<SpoolErrorKind>,
     pub(super) place: Place,
     pub(super) stride: Stride,
+    pub(super) ballast: Ballast,
+    /// Whether the last transaction left bodies out since the disk had no room for them.
+    pub(super) lacks_room: bool,
     /// The last transaction that was tidied up after.
     pub(super) tidied: Tidied,
     pub(super) heritage: Heritage,
@@ -82,7 +86,7 @@ impl Spool {
     ///
     /// # Errors
     /// [`SpoolErrorKind::Locked`], [`SpoolErrorKind::NewerSchema`] and [`SpoolErrorKind::NotASpool`] leave everything
-    /// untouched; [`SpoolErrorKind::DiskFull`] and [`SpoolErrorKind::Io`] may pass.
+    /// untouched; [`SpoolErrorKind::DiskFull`], which says how much room there is, and [`SpoolErrorKind::Io`] may pass.
     pub(crate) fn open(options: &SpoolOptions, now: SystemTime) -> Result<(Self, Opened), SpoolError> {
         Self::reopen(options, &Heritage::default(), now)
     }
@@ -97,9 +101,16 @@ impl Spool {
         heritage: &Heritage,
         now: SystemTime,
     ) -> Result<(Self, Opened), SpoolError> {
-        let name = options.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let during = format!("open {name}");
-        let paths = Paths::resolve(&options.path).during(&during)?;
+        ballast::opening(options, || Self::try_to_open(options, heritage, now))
+    }
+
+    fn try_to_open(
+        options: &SpoolOptions,
+        heritage: &Heritage,
+        now: SystemTime,
+    ) -> Result<(Self, Opened), SpoolError> {
+        let paths = Paths::resolve(&options.path).during(format!("open {}", options.path.display()))?;
+        let during = format!("open {}", paths.name());
         heritage.check_mounted(&paths).during(&during)?;
         let was_ours = set_aside::looks_like_ours(&paths).during(&during)?;
         let mut lock = SpoolLock::acquire(&paths)?;
@@ -127,13 +138,15 @@ impl Spool {
         let mut spool = Self {
             // The log is there: opening reads through it.
             place: Place::of(&paths).during(&during)?,
+            ballast: Ballast::find(&paths),
+            stride: Stride::begin(&found.conn, room::log_bytes_max(&paths, options)).during(&during)?,
             conn: found.conn,
             paths,
             options: options.clone(),
             state: found.state,
             clock: StepWatch::new(now_ms, Instant::now()),
             broken: None,
-            stride: Stride::LEAST,
+            lacks_room: false,
             tidied: Tidied::default(),
             heritage: heritage.clone(),
             _lock: lock,
@@ -149,7 +162,7 @@ impl Spool {
                 log::error!(file = %spool.paths.name(), %error, "the spool is damaged: setting it aside");
                 set_aside::mark(&spool.paths, now)?;
                 drop(spool);
-                Self::reopen(options, heritage, now)
+                Self::try_to_open(options, heritage, now)
             }
             Err(error) => Err(error),
         }
@@ -173,8 +186,14 @@ impl Spool {
         state.clean_stop = true;
         state.seq_end = seq_next.clamp(state.life_first, state.seq_end);
         state.stamp_last = state.stamp_last.max(stamp_last);
-        self.write_state(state, &during)?;
-        checkpoint_if_room(&self.conn, &self.paths).during(&during)
+        if let Err(error) = self.write_state(state.clone(), &during) {
+            let is_full = error.kind() == SpoolErrorKind::DiskFull;
+            if !(is_full && self.ballast.give_up(Need::Last, &self.paths)) {
+                return Err(error);
+            }
+            self.write_state(state, &during)?;
+        }
+        self.leave().during(&during)
     }
 
     fn begin_life(
@@ -183,10 +202,10 @@ impl Spool {
         salvaged: Option<SalvageReport>,
         during: &str,
     ) -> Result<Opened, SpoolError> {
-        // What a crash or a failed sync left in the log is written again and synced in the database, so that nothing is
-        // called durable on the word of a sync that failed. Before anything is written behind it: however often syncs
-        // fail, no second transaction in the log was not synced.
-        checkpoint_if_room(&self.conn, &self.paths).during(during)?;
+        // What a crash or a failed sync left in the log was written again and synced, so that nothing is called durable on the
+        // word of a sync that failed. It is copied before anything is written behind it: then the log, too, is one that no
+        // failed sync was in. Where the database has no room to grow that waits.
+        self.empty_log().during(during)?;
         let unclean_end = !self.state.clean_stop;
         let mut state = self.state.clone();
         state.generation += 1;
@@ -205,7 +224,7 @@ impl Spool {
         self.write_state(state, during)?;
         // How far numbers may go is to be in the database itself, so that a lost log does not give them twice. What keeps
         // it from there will be met again, where something is done about it.
-        if let Err(error) = checkpoint_if_room(&self.conn, &self.paths) {
+        if let Err(error) = self.empty_log() {
             log::warn!(file = %self.paths.name(), %error, "the log was not copied into the database");
         }
         // Most databases of a process that opens thousands write nothing at first.
@@ -344,12 +363,6 @@ fn load_checked(conn: &Connection, during: &str) -> Result<State, SpoolError> {
 fn create_empty(paths: &Paths) -> std::io::Result<()> {
     paths::create_private(&paths.database)?.sync_all()?;
     paths.sync_folder()
-}
-
-/// As [`checkpoint_all`], unless the disk has no room for what the database would grow by: half a copy would use up the
-/// space that acknowledgements need, and the log has everything anyway.
-pub(super) fn checkpoint_if_room(conn: &Connection, paths: &Paths) -> rusqlite::Result<()> {
-    if room::has_room_to_checkpoint(conn, paths)? { checkpoint_all(conn) } else { Ok(()) }
 }
 
 /// Copies the whole log into the database and empties it. A reader can keep that from happening; then it stays for

@@ -10,7 +10,8 @@ use crate::values::config::{SpoolFull, SyncMode};
 pub(crate) struct SpoolOptions {
     pub(crate) path: PathBuf,
     pub(crate) sync: SyncMode,
-    /// The database file never grows beyond this; the write-ahead log comes on top (16 to 64 MiB, and one commit).
+    /// The database file never grows beyond this; the write-ahead log comes on top (16 to 64 MiB, or an eighth of
+    /// this or of the disk, and one commit).
     pub(crate) bytes_max: u64,
     /// Batches whose oldest point was pushed longer ago than this expire; never if `None`.
     pub(crate) age_max: Option<Duration>,

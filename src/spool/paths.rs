@@ -60,6 +60,11 @@ impl Paths {
         self.beside(".lock")
     }
 
+    /// What is given up for the last transactions on a full disk.
+    pub(super) fn ballast(&self) -> PathBuf {
+        self.beside(".ballast")
+    }
+
     /// The database's path with `suffix` behind its name.
     pub(super) fn beside(&self, suffix: &str) -> PathBuf {
         let mut name = OsString::from(self.database.as_os_str());
@@ -67,9 +72,9 @@ impl Paths {
         PathBuf::from(name)
     }
 
-    /// The file's name, for messages.
+    /// The file, for messages: where it is, too.
     pub(super) fn name(&self) -> String {
-        self.database.file_name().unwrap_or_default().to_string_lossy().into_owned()
+        self.database.display().to_string()
     }
 
     /// Makes created, renamed and removed names in the folder survive a power cut.

@@ -9,6 +9,7 @@ use super::origin;
 use super::paths::{self, Paths};
 use super::row::{StoredBatch, count, int};
 use super::schema::PAGE_BYTES;
+use super::stride::LOG_BYTES_MAX;
 use crate::machines::plan::RowId;
 use crate::values::batch::Batch;
 use crate::values::ledger::Backlog;
@@ -18,6 +19,14 @@ use crate::values::seq::SeqRange;
 /// Pages a row may need beside those of its body: a split leaf of the table and of its index, their parents, a
 /// pointer map page, and growth of the small tables.
 const PAGES_BESIDE_BODY: u64 = 8;
+
+/// What is left free at the least, whatever is set: what a transaction without bodies and a slice of giving back may write.
+const RESERVE_BYTES_MIN: u64 = 1 << 20;
+
+/// With so much beyond the reserve nobody asks what is in the log: four times what that is due to be copied at.
+const PLENTY_BYTES: u64 = 4 * LOG_BYTES_MAX;
+
+const LOG_SHARE: u64 = 8;
 
 /// Batches that expire in one commit, so that a commit stays short; the next takes the next ones.
 const EXPIRED_PER_COMMIT: usize = 64;
@@ -30,13 +39,21 @@ pub(super) struct Oldest {
     pub(super) tally: Tally,
 }
 
-/// Bytes that may be written before the space is used that is left to others, and to deletions. If the system does not
-/// tell, any number.
-pub(super) fn disk_room(paths: &Paths, options: &SpoolOptions) -> u64 {
-    match options.free_reserve_bytes {
-        0 => u64::MAX,
-        reserve => fs4::available_space(paths.folder()).map_or(u64::MAX, |free| free.saturating_sub(reserve)),
-    }
+/// Bytes free on the disk. If the system does not tell, any number.
+pub(super) fn free_bytes(paths: &Paths) -> u64 {
+    fs4::available_space(paths.folder()).unwrap_or(u64::MAX)
+}
+
+/// Of these, those beyond what is left to others, and to deletions.
+pub(super) fn beyond_reserve(free: u64, options: &SpoolOptions) -> u64 {
+    free.saturating_sub(options.free_reserve_bytes.max(RESERVE_BYTES_MIN))
+}
+
+/// Bytes of bodies that may be written. Each is written to the log first, and the database has to grow by as much when that is
+/// copied; so it has for what the log holds already. Otherwise the log would fill the disk, and could never be emptied.
+pub(super) fn for_bodies(conn: &Connection, paths: &Paths, options: &SpoolOptions) -> rusqlite::Result<u64> {
+    let left = beyond_reserve(free_bytes(paths), options);
+    if left >= PLENTY_BYTES { Ok(left) } else { Ok(left.saturating_sub(growth(conn, paths)?) / 2) }
 }
 
 /// How many of the batches, from the first on, may be written into so much room.
@@ -53,9 +70,20 @@ pub(super) fn fitting(batches: &[Batch], room: u64) -> usize {
 /// Whether the disk has what the database file will grow by when the log is copied into it. If the system does not
 /// tell, it has.
 pub(super) fn has_room_to_checkpoint(conn: &Connection, paths: &Paths) -> rusqlite::Result<bool> {
+    let growth = growth(conn, paths)?;
+    Ok(growth == 0 || free_bytes(paths) > growth)
+}
+
+/// Bytes by which the file is shorter than the database in it, some of which is in the log only.
+pub(super) fn growth(conn: &Connection, paths: &Paths) -> rusqlite::Result<u64> {
     let length = pragma(conn, "PRAGMA page_count")? * PAGE_BYTES;
-    let growth = length.saturating_sub(paths::len(&paths.database));
-    Ok(growth == 0 || fs4::available_space(paths.folder()).map_or(true, |free| free > growth))
+    Ok(length.saturating_sub(paths::len(&paths.database)))
+}
+
+/// How far the log of a spool may grow: an eighth of the disk, or of the spool.
+pub(super) fn log_bytes_max(paths: &Paths, options: &SpoolOptions) -> u64 {
+    let disk = fs4::total_space(paths.folder()).unwrap_or(u64::MAX);
+    disk.min(options.bytes_max) / LOG_SHARE
 }
 
 /// Whether a second file of the size of this one finds room beside it. If the system does not tell, it does.

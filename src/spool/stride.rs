@@ -14,6 +14,9 @@ use rusqlite::Connection;
 const CACHE_BYTES_MIN: u64 = 2 << 20;
 const CACHE_BYTES_MAX: u64 = 16 << 20;
 
+/// On a small disk, or for a small spool, less may gather; but not less than this.
+const LOG_BYTES_FLOOR: u64 = 1 << 20;
+
 /// The least and the most that gathers in the log. More takes longer to open after a crash, too: a third of a second for the most
 /// (`benches/spool.rs`).
 pub(super) const LOG_BYTES_MIN: u64 = 16 << 20;
@@ -28,11 +31,26 @@ const LOGGED: u64 = 24;
 pub(super) struct Stride {
     cache_bytes: u64,
     log_bytes: u64,
+    log_bytes_max: u64,
 }
 
 impl Stride {
     /// Of a connection that is new.
-    pub(super) const LEAST: Self = Self { cache_bytes: CACHE_BYTES_MIN, log_bytes: LOG_BYTES_MIN };
+    pub(super) const LEAST: Self = Self::least(LOG_BYTES_MAX);
+
+    const fn least(log_bytes_max: u64) -> Self {
+        let log_bytes = if log_bytes_max < LOG_BYTES_MIN { log_bytes_max } else { LOG_BYTES_MIN };
+        Self { cache_bytes: CACHE_BYTES_MIN, log_bytes, log_bytes_max }
+    }
+
+    /// The sizes of a connection that is new, where no more than this should gather in the log.
+    pub(super) fn begin(conn: &Connection, log_bytes_max: u64) -> rusqlite::Result<Self> {
+        let least = Self::least(log_bytes_max.clamp(LOG_BYTES_FLOOR, LOG_BYTES_MAX));
+        if least.log_bytes != Self::LEAST.log_bytes {
+            least.set(conn)?;
+        }
+        Ok(least)
+    }
 
     /// The size of the log from which it is copied into the database.
     pub(super) const fn log_bytes(self) -> u64 {
@@ -43,7 +61,8 @@ impl Stride {
     fn after(self, written: u64) -> Self {
         Self {
             cache_bytes: (CACHED * written).clamp(self.cache_bytes, CACHE_BYTES_MAX),
-            log_bytes: (LOGGED * written).clamp(self.log_bytes, LOG_BYTES_MAX),
+            log_bytes: (LOGGED * written).clamp(self.log_bytes, self.log_bytes_max),
+            ..self
         }
     }
 
@@ -59,9 +78,10 @@ impl Stride {
 
     /// Goes back to the least, and gives back what is in memory: nothing has been written for long.
     pub(super) fn rest(&mut self, conn: &Connection) -> rusqlite::Result<()> {
-        if *self != Self::LEAST {
-            Self::LEAST.set(conn)?;
-            *self = Self::LEAST;
+        let least = Self::least(self.log_bytes_max);
+        if *self != least {
+            least.set(conn)?;
+            *self = least;
         }
         Ok(())
     }
@@ -82,8 +102,27 @@ mod tests {
         assert_eq!(least.after(0), least);
         assert_eq!(least.after(100 << 10), least);
         let large = least.after(1 << 20);
-        assert_eq!(large, Stride { cache_bytes: 6 << 20, log_bytes: 24 << 20 });
+        assert_eq!(large, Stride { cache_bytes: 6 << 20, log_bytes: 24 << 20, ..least });
         assert_eq!(large.after(1 << 10), large);
-        assert_eq!(large.after(1 << 30), Stride { cache_bytes: CACHE_BYTES_MAX, log_bytes: LOG_BYTES_MAX });
+        let largest = Stride { cache_bytes: CACHE_BYTES_MAX, log_bytes: LOG_BYTES_MAX, ..least };
+        assert_eq!(large.after(1 << 30), largest);
+    }
+
+    #[test]
+    fn less_gathers_in_the_log_of_a_small_spool_and_some_always_may() {
+        let conn = Connection::open_in_memory().unwrap();
+        for (bound, least, most) in [
+            (u64::MAX, LOG_BYTES_MIN, LOG_BYTES_MAX),
+            (20 << 20, LOG_BYTES_MIN, 20 << 20),
+            (5 << 20, 5 << 20, 5 << 20),
+            (0, LOG_BYTES_FLOOR, LOG_BYTES_FLOOR),
+        ] {
+            let mut stride = Stride::begin(&conn, bound).unwrap();
+            assert_eq!(stride.log_bytes(), least, "{bound}");
+            stride.follow(&conn, 1 << 30).unwrap();
+            assert_eq!(stride.log_bytes(), most, "{bound}");
+            stride.rest(&conn).unwrap();
+            assert_eq!(stride.log_bytes(), least, "{bound}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! A disk of 16 MiB in memory.
+//! A small disk in memory.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,10 +9,14 @@ use std::process::Command;
 pub struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    /// Mounts it, or prints `skipped: …`: that takes root, and leave to mount, which a container may not have.
+    /// Mounts one of 16 MiB, or prints `skipped: …`: that takes root, and leave to mount, which a container may not have.
     pub fn mount() -> Option<Self> {
+        Self::of(16)
+    }
+
+    pub fn of(mebibytes: u64) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
-        let mounted = mount(&["-t", "tmpfs", "-o", "size=16m", "tmpfs"], folder.path());
+        let mounted = mount(&["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"], folder.path());
         if !mounted {
             let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
             let must = is_root && std::env::var("CI").as_deref() == Ok("true");
@@ -33,6 +37,11 @@ impl SmallDisk {
         let full = ballast.metadata().unwrap().len();
         ballast.set_len(full.saturating_sub(bytes)).unwrap();
         ballast
+    }
+
+    /// Bytes free on it.
+    pub fn free(&self) -> u64 {
+        fs4::available_space(self.folder()).unwrap()
     }
 
     /// Makes it read-only, or writable again; `false` while a file is open to be written.

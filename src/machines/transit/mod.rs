@@ -144,6 +144,8 @@ pub(crate) struct Transit {
     commit_mark: u64,
     withheld: Option<Withheld>,
     append_not_before: Option<Instant>,
+    /// Whether the disk is full, and has room for few records more.
+    records_are_dear: bool,
     stopped: bool,
     dismissed: bool,
     link: Link,
@@ -191,6 +193,7 @@ impl Transit {
             commit_mark: 0,
             withheld: None,
             append_not_before: None,
+            records_are_dear: false,
             stopped: false,
             dismissed: false,
             link: Link::new(terms.backoff_min, terms.backoff_max),

@@ -117,6 +117,7 @@ impl Transit {
             self.evicted(evicted);
         }
         self.replayed(outcome, now);
+        self.records_are_dear = outcome.records_are_dear;
         if asked_for_room {
             self.note_room(outcome.withheld, now);
         }
@@ -217,7 +218,10 @@ impl Transit {
     fn records_due_at(&self) -> Option<Instant> {
         let unsaved = &self.books.unsaved;
         let since = unsaved.since.filter(|_| !unsaved.is_empty())?;
-        let wait = if unsaved.quarantine_bytes() > 0 {
+        let wait = if self.records_are_dear {
+            // Each takes some of the last room on a full disk, however much is in it.
+            self.terms.ledger_interval.max(FULL_RETRY)
+        } else if unsaved.quarantine_bytes() > 0 {
             // Bodies, not counters: they are what quarantine is to keep.
             Duration::ZERO
         } else if unsaved.settle.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::books::Unsaved;
 use super::{Counters, Transit};
 use crate::machines::plan::Withheld;
 use crate::values::ledger::Backlog;
@@ -36,6 +37,13 @@ impl Transit {
         let set_aside = self.books.unsaved.direct.iter().filter(|fate| fate.quarantine.is_some());
         let set_aside: u64 = set_aside.map(|fate| fate.seqs.points()).sum();
         self.queue.held().points + self.volatile.points + set_aside
+    }
+
+    /// Points that have met their fate, and the spool's file does not say so yet.
+    pub(crate) fn unrecorded_points(&self) -> u64 {
+        let Unsaved { settle, direct, .. } = &self.books.unsaved;
+        let settled: u64 = settle.iter().map(|(_, tally)| tally.points).sum();
+        settled + direct.iter().map(|fate| fate.seqs.points()).sum::<u64>()
     }
 
     /// Whether somebody is making a body.

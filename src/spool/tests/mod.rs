@@ -3,6 +3,7 @@
 mod crowd;
 mod damage;
 mod disk;
+mod full;
 mod life;
 mod look;
 mod model;

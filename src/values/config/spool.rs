@@ -12,7 +12,8 @@ use crate::values::fate::Durability;
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct SpoolConfig {
-    /// The SQLite file. Its neighbours `-wal`, `-shm` and `.lock` belong to it.
+    /// The SQLite file. Its neighbours `-wal`, `-shm` and `.lock` belong to it; `.ballast`, a mebibyte, is given up for the last
+    /// records on a disk that others have filled.
     pub path: PathBuf,
     /// What a stored point survives. Default: [`SyncMode::Full`].
     #[serde(default)]
@@ -29,7 +30,7 @@ pub struct SpoolConfig {
     /// What happens when the spool is full. Default: the oldest batches leave.
     #[serde(default)]
     pub when_full: SpoolFull,
-    /// Disk space that is left to others, but for what a stop would otherwise lose. Default: 64 MiB.
+    /// Disk space that is left to others, but for what a stop would otherwise lose. Default: 64 MiB; 1 MiB is left in any case.
     #[serde(default = "defaults::free_reserve_bytes")]
     pub free_reserve_bytes: u64,
     /// The size of the quarantine at most. Default: 64 MiB; the oldest leave.

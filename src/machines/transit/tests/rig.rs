@@ -232,6 +232,7 @@ impl Disk {
             replayed,
             backlog: self.backlog(),
             ledger: self.ledger.clone(),
+            records_are_dear: false,
         }
     }
 

@@ -235,3 +235,23 @@ fn what_is_known_of_a_stored_batch_that_failed_is_written_with_whatever_comes_ne
     }
     world.drain();
 }
+
+/// Each record takes some of the last room there is.
+#[test]
+fn records_are_few_while_a_full_disk_has_room_for_few() {
+    let mut world = world(eager());
+    let interval = world.transit.terms.ledger_interval;
+    store(&mut world, 3);
+    for records_are_dear in [true, false] {
+        let plan = world.transit.plan_commit(true, None, world.now).unwrap();
+        let outcome = Committed { records_are_dear, ..world.disk.commit(&plan) };
+        world.transit.committed(&outcome, world.now);
+        assert!(world.lease(0));
+        world.answer(0, Verdict::Delivered);
+        let due = world.transit.next_commit_at().unwrap() - world.now;
+        assert_eq!(due >= interval, records_are_dear, "{due:?}");
+        let before = world.now + due - Duration::from_millis(1);
+        assert!(world.transit.plan_commit(false, None, before).is_none());
+    }
+    world.drain();
+}

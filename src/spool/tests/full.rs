@@ -1,0 +1,224 @@
+//! A disk that others fill to the last page: what is delivered is recorded all the same, and the files become small again.
+
+use std::fs::{self, File};
+use std::io::{Seek, SeekFrom, Write};
+
+use super::disk::SmallDisk;
+use super::*;
+use crate::spool::ballast::BALLAST_BYTES;
+use crate::spool::schema::PAGE_BYTES;
+
+/// The sizes of the database, its log and its lock together when nothing is in them, at the most.
+const NEXT_TO_NOTHING: u64 = 256 << 10;
+
+/// Others, and what they have on the disk.
+struct Others {
+    file: File,
+    /// Whether they take whatever becomes free.
+    are_greedy: bool,
+}
+
+impl Others {
+    fn on(folder: &Path, are_greedy: bool) -> Self {
+        Self { file: File::create(folder.join("others")).unwrap(), are_greedy }
+    }
+
+    /// Leaves so many bytes free.
+    fn fill_but(&mut self, bytes: u64) {
+        self.file.seek(SeekFrom::End(0)).unwrap();
+        while self.file.write_all(&[1; 4_096]).is_ok() {}
+        let full = self.file.metadata().unwrap().len();
+        self.file.set_len(full.saturating_sub(bytes)).unwrap();
+    }
+
+    fn look(&mut self) {
+        if self.are_greedy {
+            self.fill_but(0);
+        }
+    }
+}
+
+/// A spool on a disk that is full.
+struct Plight {
+    bench: Bench,
+    others: Others,
+    /// Batches that were delivered, and the file does not know.
+    unrecorded: Vec<SettleRow>,
+}
+
+impl Plight {
+    /// So many batches of 100 kB, in the log only or in the database, and so much left on the disk.
+    fn fill(folder: &Path, batches: u64, is_copied: bool, left: u64, are_greedy: bool) -> (Self, Life) {
+        let mut bench = Bench::new();
+        bench.options.path = folder.join("plant.db");
+        let mut others = Others::on(folder, are_greedy);
+        let (mut life, _) = bench.open();
+        for seed in 0..batches {
+            life.append(&[&noise(seed, 100_000)]);
+            life.spool.maintain(now()).unwrap();
+        }
+        if is_copied {
+            life.spool.empty_log().unwrap();
+        }
+        assert!(life.spool.ballast.is_whole());
+        others.fill_but(left);
+        (Self { bench, others, unrecorded: Vec::new() }, life)
+    }
+
+    fn deliver(&mut self, life: &mut Life, rows: &[ReadBatch]) {
+        for row in rows {
+            self.unrecorded.push(done(row, Fate::Delivered));
+            let settle = self.unrecorded.clone();
+            let plan = CommitPlan { number: life.number + 1, settle, ..CommitPlan::default() };
+            match life.spool.commit(&plan, now()) {
+                Ok(committed) => {
+                    assert!(committed.settled.iter().all(|settled| *settled));
+                    life.number += 1;
+                    self.unrecorded.clear();
+                }
+                Err(error) => assert_eq!(error.kind(), SpoolErrorKind::DiskFull),
+            }
+            self.others.look();
+            while life.spool.maintain(now()).unwrap().more {
+                self.others.look();
+            }
+            self.others.look();
+        }
+    }
+
+    fn open(&mut self) -> (Life, Opened) {
+        let opened = self.bench.open();
+        self.others.look();
+        opened
+    }
+
+    /// The sizes of the spool's files, without the ballast.
+    fn bytes(&self) -> u64 {
+        ["", "-wal", ".lock"].map(|part| fs::metadata(self.bench.beside(part)).unwrap().len()).iter().sum()
+    }
+}
+
+fn check_recorded(batches: u64, is_copied: bool, left: u64, are_greedy: bool) {
+    let what = format!("{batches} batches, copied: {is_copied}, {left} bytes left, greedy: {are_greedy}");
+    let folder = tempfile::tempdir().unwrap();
+    let Some(_disk) = SmallDisk::mount(folder.path()) else { return };
+    let (mut plight, mut life) = Plight::fill(folder.path(), batches, is_copied, left, are_greedy);
+    // A process dies in the middle.
+    let rows = life.all();
+    let half = rows.len() / 2;
+    plight.deliver(&mut life, &rows[..half]);
+    drop(life);
+    let sent_again = std::mem::take(&mut plight.unrecorded).len();
+    assert!(sent_again == 0 || !is_copied, "{what}: {sent_again} batches are sent again");
+    let (mut life, opened) = plight.open();
+    assert_eq!(opened.backlog.batches as usize, rows.len() - half + sent_again, "{what}");
+    let rows = life.all();
+    plight.deliver(&mut life, &rows);
+    assert_eq!(plight.unrecorded, [], "{what}");
+    life.close();
+    plight.others.look();
+    let (life, opened) = plight.open();
+    let delivered = opened.ledger.of(Fate::Delivered).points;
+    assert_eq!(
+        (opened.backlog.batches, delivered, opened.unclean_ends_total),
+        (0, 10 * batches, 1),
+        "{what}"
+    );
+    life.close();
+    assert!(plight.bytes() <= NEXT_TO_NOTHING + 2 * BALLAST_BYTES, "{what}: {} bytes", plight.bytes());
+    println!("{what}: {sent_again} sent again, {} bytes", plight.bytes());
+}
+
+#[test]
+fn what_is_delivered_is_recorded_whatever_is_left_of_the_disk() {
+    for pages in [0, 1, 2, 3, 5, 7, 8, 13, 20, 40, 70, 100] {
+        for is_copied in [false, true] {
+            check_recorded(12, is_copied, pages * PAGE_BYTES, false);
+        }
+    }
+}
+
+#[test]
+fn what_is_delivered_is_recorded_though_others_take_whatever_becomes_free() {
+    for pages in 0..10 {
+        for is_copied in [false, true] {
+            check_recorded(12, is_copied, pages * PAGE_BYTES, true);
+        }
+    }
+    for is_copied in [false, true] {
+        check_recorded(60, is_copied, 0, true);
+    }
+}
+
+/// The log is all there is of the batches, and what the database would grow by there is not.
+#[test]
+fn an_empty_spool_gives_back_what_it_has_though_the_disk_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(folder.path()) else { return };
+    let (mut plight, mut life) = Plight::fill(folder.path(), 60, false, 0, false);
+    let before = plight.bytes();
+    let rows = life.all();
+    life.settle(&rows, Fate::Delivered);
+    while life.spool.maintain(now()).unwrap().more {}
+    // Now there is room for ballast, and the log need not stand in for it.
+    life.spool.maintain(now()).unwrap();
+    assert!(plight.bytes() <= NEXT_TO_NOTHING, "{before} bytes, then {}", plight.bytes());
+    assert!(life.spool.ballast.is_whole());
+    life.close();
+    plight.open().0.close();
+    drop(disk);
+}
+
+#[test]
+fn a_spool_does_not_fill_its_disk_by_itself_however_often_it_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::of(folder.path(), 12 << 20) else { return };
+    let mut bench = Bench::new();
+    bench.options.path = folder.path().join("plant.db");
+    bench.options.free_reserve_bytes = 500_000;
+    let mut stored = 0;
+    for _ in 0..60 {
+        let (mut life, opened) = bench.open();
+        assert_eq!(opened.backlog.batches, stored);
+        for seed in 0..3 {
+            let appends = vec![life.next_batch(&noise(seed, 300_000))];
+            stored += life.commit(CommitPlan { appends, ..CommitPlan::default() }).appended.len() as u64;
+        }
+        let free = fs4::available_space(folder.path()).unwrap();
+        assert!(free > 300_000, "{free} bytes are free after {stored} batches");
+    }
+    assert!(stored > 15, "{stored}");
+    let (mut life, _) = bench.open();
+    let rows = life.all();
+    life.settle(&rows, Fate::Delivered);
+    drop(disk);
+}
+
+#[test]
+fn an_opening_that_finds_no_room_says_where_and_how_much_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(folder.path()) else { return };
+    let mut bench = Bench::new();
+    bench.options.path = folder.path().join("plant.db");
+    let mut others = Others::on(folder.path(), true);
+    let check = |bench: &Bench| {
+        let error = Spool::open(&bench.options, now()).unwrap_err();
+        assert_eq!((error.kind(), error.is_retryable()), (SpoolErrorKind::DiskFull, true));
+        let told = format!(" bytes are free in {}, and 524288 are enough", folder.path().display());
+        assert!(error.to_string().contains(&told), "{error}");
+        println!("{error}");
+    };
+    others.look();
+    check(&bench);
+    others.file.set_len(0).unwrap();
+    let (mut life, _) = bench.open();
+    life.append(&[b"one"]);
+    life.close();
+    fs::remove_file(bench.beside(".ballast")).ok();
+    fs::remove_file(bench.beside("-shm")).ok();
+    others.look();
+    check(&bench);
+    others.file.set_len(others.file.metadata().unwrap().len() - (512 << 10)).unwrap();
+    assert_eq!(bench.open().0.bodies(), ["one"]);
+    drop(disk);
+}
