@@ -12,10 +12,7 @@ use super::set_aside;
 use super::state::State;
 use crate::log;
 
-/// Free pages kept for the next batches (16 MiB), beside [`KEPT_FOR_USED`].
-const FREE_PAGES_KEPT: u64 = 1_024;
-
-/// Free pages kept for each page in use. The newest batches lie at the end of the file, so that in the middle of a backlog each
+/// Free pages kept for each page in use, beside as much as gathers in the log at the least (16 MiB, less on a small disk). The newest batches lie at the end of the file, so that in the middle of a backlog each
 /// page that is cut off is one that has to be moved, and written twice more. Most of them leave by themselves before.
 const KEPT_FOR_USED: u64 = 3;
 
@@ -106,7 +103,8 @@ impl Spool {
         let more = if self.is_low(free) {
             self.tidy_low()?
         } else {
-            self.give_back(FREE_PAGES_KEPT + KEPT_FOR_USED * room::used_pages(&self.conn)?, PAGES_PER_CALL)?
+            let kept = self.stride.log_bytes_least() / PAGE_BYTES;
+            self.give_back(kept + KEPT_FOR_USED * room::used_pages(&self.conn)?, PAGES_PER_CALL)?
         };
         // A slice's worth, so that a queue that breathes does not copy its log after every commit.
         let shrinks = !more && room::pages_cut_off(&self.conn, &self.paths)? >= PAGES_PER_CALL;

@@ -57,6 +57,11 @@ impl Stride {
         self.log_bytes
     }
 
+    /// The same while transactions are small.
+    pub(super) const fn log_bytes_least(self) -> u64 {
+        Self::least(self.log_bytes_max).log_bytes
+    }
+
     /// The sizes after a transaction that wrote so many bytes of bodies. They do not shrink but by [`Self::rest`].
     fn after(self, written: u64) -> Self {
         Self {

@@ -99,9 +99,13 @@ impl Plight {
 }
 
 fn check_recorded(batches: u64, is_copied: bool, left: u64, are_greedy: bool) {
+    check_recorded_on(16 << 20, batches, is_copied, left, are_greedy);
+}
+
+fn check_recorded_on(disk_bytes: u64, batches: u64, is_copied: bool, left: u64, are_greedy: bool) {
     let what = format!("{batches} batches, copied: {is_copied}, {left} bytes left, greedy: {are_greedy}");
     let folder = tempfile::tempdir().unwrap();
-    let Some(_disk) = SmallDisk::mount(folder.path()) else { return };
+    let Some(_disk) = SmallDisk::of(folder.path(), disk_bytes) else { return };
     let (mut plight, mut life) = Plight::fill(folder.path(), batches, is_copied, left, are_greedy);
     // A process dies in the middle.
     let rows = life.all();
@@ -148,6 +152,8 @@ fn what_is_delivered_is_recorded_though_others_take_whatever_becomes_free() {
     for is_copied in [false, true] {
         check_recorded(60, is_copied, 0, true);
     }
+    // All of it in the log, which cannot be copied before nearly all is delivered.
+    check_recorded_on(64 << 20, 60, false, 0, true);
 }
 
 /// The log is all there is of the batches, and what the database would grow by there is not.
@@ -157,6 +163,8 @@ fn an_empty_spool_gives_back_what_it_has_though_the_disk_is_full() {
     let Some(disk) = SmallDisk::mount(folder.path()) else { return };
     let (mut plight, mut life) = Plight::fill(folder.path(), 60, false, 0, false);
     let before = plight.bytes();
+    // Otherwise there is plenty of room before all of it is given back.
+    life.spool.options.free_reserve_bytes = u64::MAX;
     let rows = life.all();
     life.settle(&rows, Fate::Delivered);
     while life.spool.maintain(now()).unwrap().more {}
