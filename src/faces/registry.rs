@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use super::handle::{DatabaseHandle, WeakHandle};
+use crate::log;
 
 static RUNNING: Mutex<BTreeMap<String, WeakHandle>> = Mutex::new(BTreeMap::new());
 
@@ -39,7 +40,14 @@ impl Registry {
     pub(super) fn add(handle: &DatabaseHandle) {
         let mut running = lock();
         running.retain(|_, handle| handle.upgrade().is_some());
-        running.insert(handle.name().to_owned(), handle.downgrade());
+        let had_name = running.insert(handle.name().to_owned(), handle.downgrade()).is_some();
+        drop(running);
+        if had_name {
+            log::warn!(
+                database = handle.name(),
+                "another database of this name runs: the later one is found by it"
+            );
+        }
     }
 
     pub(super) fn remove(handle: &DatabaseHandle) {

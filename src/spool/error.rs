@@ -121,7 +121,7 @@ impl fmt::Display for SpoolErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Locked { pid: Some(pid) } => write!(f, "in use by process {pid}"),
-            Self::Locked { pid: None } => f.write_str("in use by another process"),
+            Self::Locked { pid: None } => f.write_str("in use by another process, perhaps by another name"),
             Self::NewerSchema { found, known } => {
                 write!(f, "written by a newer version (schema {found}, this one knows {known})")
             }
