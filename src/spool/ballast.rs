@@ -3,7 +3,7 @@
 //! What is delivered has to be recorded, or it is sent again. A record needs some pages of the log, and on a disk with no page
 //! left there is none. So while there is room a file is laid beside the database that is good for nothing but to be made smaller then
 //! (CockroachDB keeps an [emergency ballast](https://www.cockroachlabs.com/docs/stable/cluster-setup-troubleshooting#automatic-ballast-files)
-//! for the same reason). Half of it is for records, the other half for what has no later: an opening, a closing, the record that
+//! for the same reason). Half of it is for records, the other half for what has no later: openings, a closing, the record that
 //! leaves nothing in the backlog.
 //!
 //! Whoever filled the disk may take what becomes free before we do. So what is given up goes to the log in the same breath, as
@@ -39,14 +39,19 @@ const FREE_MIN: u64 = 4 * BALLAST_BYTES;
 /// A log of this size that is given up leaves room for the ballast, and for a log as small as they are then.
 const ROOM_FOR_BOTH: u64 = 2 * BALLAST_BYTES;
 
-/// What an opening writes at the most: a new database and its log, or one transaction and the log's index.
-const OPENING_BYTES: u64 = 512 << 10;
+/// What an opening is given: a transaction of some pages, and what is [beside](BESIDE_LOG_BYTES) the log.
+const OPENING_BYTES: u64 = 128 << 10;
+
+/// With so much free every opening finds room: a new database and its log, or one transaction and the log's index.
+const ENOUGH_BYTES: u64 = 512 << 10;
 
 /// What a transaction is to somebody who gives up room for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
     /// It can be made later.
     Passing,
+    /// It has no later, and is small. Others come after it.
+    Opening,
     /// There is no later, or nothing else is needed after it.
     Last,
 }
@@ -121,7 +126,11 @@ impl Ballast {
 
     /// How many bytes are free now that were not.
     fn shrink(&mut self, need: Need) -> u64 {
-        let kept = if need == Need::Last { 0 } else { KEPT_BYTES.min(self.bytes) };
+        let kept = match need {
+            Need::Passing => KEPT_BYTES.min(self.bytes),
+            Need::Opening => self.bytes.saturating_sub(OPENING_BYTES),
+            Need::Last => 0,
+        };
         let freed = self.bytes - kept;
         if freed == 0 {
             return 0;
@@ -146,7 +155,7 @@ pub(super) fn opening<T>(
     let lacks_room = |error: &SpoolError| match error.kind() {
         SpoolErrorKind::DiskFull => true,
         // SQLite has no word for a full disk where it makes the index of its log.
-        SpoolErrorKind::Io => free_beside(options).is_some_and(|(_, free)| free < OPENING_BYTES),
+        SpoolErrorKind::Io => free_beside(options).is_some_and(|(_, free)| free < ENOUGH_BYTES),
         _ => false,
     };
     let error = match open() {
@@ -154,14 +163,14 @@ pub(super) fn opening<T>(
         other => return other,
     };
     let paths = Paths::resolve(&options.path);
-    let given_up = paths.is_ok_and(|paths| Ballast::find(&paths).give_up(Need::Last, &paths));
+    let given_up = paths.is_ok_and(|paths| Ballast::find(&paths).give_up(Need::Opening, &paths));
     let error = match given_up.then(open) {
         None => error,
         Some(Err(error)) if lacks_room(&error) => error,
         Some(other) => return other,
     };
     Err(match free_beside(options) {
-        Some((folder, free)) => error.for_want_of_room(&folder, free, OPENING_BYTES),
+        Some((folder, free)) => error.for_want_of_room(&folder, free, ENOUGH_BYTES),
         None => error,
     })
 }
