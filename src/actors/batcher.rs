@@ -10,9 +10,9 @@ use std::time::Instant;
 use actix::{Actor, Handler};
 
 use super::alarm::Alarm;
-use super::bell::Wake;
+use super::bell;
 use super::context::PriorityContext;
-use super::drill;
+use super::drill::{self, Drill};
 use super::shared::{Shared, wall_ms};
 use super::workers::{Lanes, SEAL};
 use crate::failpoint::failpoint;
@@ -65,8 +65,7 @@ impl Actor for Batcher {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         failpoint!(of self.shared.name, "batcher::started");
-        self.shared.batcher.answer();
-        self.seal_what_is_due(ctx);
+        bell::hear(self, ctx, |this| &this.shared.batcher, Self::seal_what_is_due);
     }
 
     fn stopping(&mut self, _: &mut Self::Context) -> actix::Running {
@@ -75,15 +74,11 @@ impl Actor for Batcher {
     }
 }
 
-impl Handler<Wake> for Batcher {
+impl Handler<Drill> for Batcher {
     type Result = ();
 
-    fn handle(&mut self, wake: Wake, ctx: &mut Self::Context) {
-        if wake.is_drill() {
-            return drill::play("batcher", &self.shared, ctx);
-        }
-        self.shared.batcher.answer();
-        self.seal_what_is_due(ctx);
+    fn handle(&mut self, _: Drill, ctx: &mut Self::Context) {
+        drill::play("batcher", &self.shared, ctx);
     }
 }
 

@@ -1,28 +1,27 @@
 //! How an actor hears that there is something to do.
 
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{LazyLock, Mutex, PoisonError};
+use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
 
-use actix::Recipient;
+use actix::{Actor, ActorFuture, AsyncContext, Recipient};
+use futures_util::task::AtomicWaker;
 
-/// What an actor is rung with. A cast.
-#[derive(Clone, Copy, Debug, actix::Message)]
-#[rtype(result = "()")]
-pub(crate) enum Wake {
-    /// There is something new to look at. One is under way at most.
-    Look,
-    /// It is to panic: a [drill](super::drill).
-    Drill,
-}
+use super::context::PriorityContext;
+use super::drill::Drill;
 
-/// Rings an actor: at most one wake is under way, whoever and however many ring.
+/// Rings an actor: at most one ring is under way, whoever and however many ring. It is a flag and a waker, no message: whoever
+/// rings allocates nothing, and a thread that pushes rings for each batch.
 #[derive(Debug)]
 pub(crate) struct Bell {
     rung: AtomicBool,
     /// When the actor looks of its own accord, in nanoseconds since [`EPOCH`].
     looks_at: AtomicU64,
-    hearer: Mutex<Option<Recipient<Wake>>>,
+    hearer: AtomicWaker,
+    /// Where to send what makes it panic.
+    drilled: Mutex<Option<Recipient<Drill>>>,
 }
 
 /// The actor is looking right now, or has not said when it looks again.
@@ -32,20 +31,22 @@ static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Default for Bell {
     fn default() -> Self {
-        Self { rung: AtomicBool::new(false), looks_at: AtomicU64::new(UNKNOWN), hearer: Mutex::default() }
+        Self {
+            rung: AtomicBool::new(false),
+            looks_at: AtomicU64::new(UNKNOWN),
+            hearer: AtomicWaker::new(),
+            drilled: Mutex::default(),
+        }
     }
 }
 
 impl Bell {
-    /// Wakes the actor, unless a wake is on its way to it already.
+    /// Wakes the actor, unless a ring is on its way to it already.
     pub(crate) fn ring(&self) {
         if self.rung.load(Ordering::Relaxed) || self.rung.swap(true, Ordering::AcqRel) {
             return;
         }
-        let hearer = self.hearer.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(hearer) = hearer {
-            hearer.do_send(Wake::Look);
-        }
+        self.hearer.wake();
     }
 
     /// Wakes the actor if it would not look by then anyway. To be called after what it shall see was written.
@@ -77,14 +78,51 @@ impl Bell {
 
     /// Has the actor panic; `false` if there is none.
     pub(super) fn drill(&self) -> bool {
-        let hearer = self.hearer.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        hearer.map(|hearer| hearer.do_send(Wake::Drill)).is_some()
+        let drilled = self.drilled.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        drilled.map(|drilled| drilled.do_send(Drill)).is_some()
     }
 
-    /// Gives the bell another hearer.
-    pub(crate) fn connect(&self, hearer: Option<Recipient<Wake>>) {
-        *self.hearer.lock().unwrap_or_else(PoisonError::into_inner) = hearer;
+    /// Gives the bell another actor. It looks as soon as it [hears](hear).
+    pub(crate) fn connect(&self, drilled: Option<Recipient<Drill>>) {
+        *self.drilled.lock().unwrap_or_else(PoisonError::into_inner) = drilled;
         self.answer();
+    }
+}
+
+/// Has the actor look now, and whenever the bell is rung, for as long as it lives.
+pub(super) fn hear<A: Actor<Context = PriorityContext<A>>>(
+    actor: &mut A,
+    ctx: &mut PriorityContext<A>,
+    bell: fn(&A) -> &Bell,
+    look: fn(&mut A, &mut PriorityContext<A>),
+) {
+    ctx.spawn(Hearing { bell, look });
+    bell(actor).answer();
+    look(actor, ctx);
+}
+
+struct Hearing<A: Actor> {
+    bell: fn(&A) -> &Bell,
+    look: fn(&mut A, &mut A::Context),
+}
+
+impl<A: Actor> ActorFuture<A> for Hearing<A> {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        actor: &mut A,
+        ctx: &mut A::Context,
+        task: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        let bell = (self.bell)(actor);
+        // First, so that a ring is either seen here or wakes.
+        bell.hearer.register(task.waker());
+        if bell.rung.load(Ordering::Acquire) {
+            bell.answer();
+            (self.look)(actor, ctx);
+        }
+        Poll::Pending
     }
 }
 

@@ -20,10 +20,10 @@ use actix::fut::WrapFuture;
 use actix::{Actor, ActorFutureExt, Addr, ArbiterHandle, AsyncContext, Handler};
 
 use super::batcher::Batcher;
-use super::bell::Wake;
+use super::bell;
 use super::child::ChildSpec;
 use super::context::PriorityContext;
-use super::drill;
+use super::drill::{self, Drill};
 use super::limits;
 use super::sender::HttpSender;
 use super::shared::Shared;
@@ -157,6 +157,7 @@ impl Actor for Database {
         failpoint!(of self.shared.name, "database::started");
         self.lost_before = lost_points(&self.shared.stats().ledger);
         self.shared.database.connect(Some(ctx.address().recipient()));
+        bell::hear(self, ctx, |this| &this.shared.database, Self::tell_losses);
         // It stays listed until others take its place: a stop that comes in between has to find it.
         let left_over = self.shared.tree().children.clone();
         match left_over {
@@ -170,15 +171,11 @@ impl Actor for Database {
     }
 }
 
-impl Handler<Wake> for Database {
+impl Handler<Drill> for Database {
     type Result = ();
 
-    fn handle(&mut self, wake: Wake, ctx: &mut Self::Context) {
-        if wake.is_drill() {
-            return drill::play("database", &self.shared, ctx);
-        }
-        self.shared.database.answer();
-        self.tell_losses(ctx);
+    fn handle(&mut self, _: Drill, ctx: &mut Self::Context) {
+        drill::play("database", &self.shared, ctx);
     }
 }
 

@@ -2,17 +2,15 @@
 
 use actix::Actor;
 
-use super::bell::Wake;
 use super::context::PriorityContext;
 use super::database::{sender_name, udp_sender_name};
 use super::shared::Shared;
 use crate::failpoint::failpoint;
 
-impl Wake {
-    pub(super) const fn is_drill(self) -> bool {
-        matches!(self, Self::Drill)
-    }
-}
+/// Has an actor panic. A cast.
+#[derive(Clone, Copy, Debug, actix::Message)]
+#[rtype(result = "()")]
+pub(crate) struct Drill;
 
 impl Shared {
     /// Has this actor panic at the next message it handles; `false` if there is no such actor.

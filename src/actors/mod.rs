@@ -13,7 +13,7 @@ mod disk;
 mod drill;
 pub(crate) mod hearers;
 mod keeping;
-mod lanes;
+
 mod limits;
 pub(crate) mod mailbox;
 pub(crate) mod messages;
@@ -29,6 +29,7 @@ mod simulation;
 mod slot;
 pub(crate) mod stop;
 mod store;
+mod stripes;
 mod supervision;
 pub(crate) mod supervisor;
 mod tasks;

@@ -11,10 +11,10 @@ use actix::fut::WrapFuture;
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler};
 
 use super::alarm::Alarm;
-use super::bell::Wake;
+use super::bell;
 use super::context::PriorityContext;
 use super::database::sender_name;
-use super::drill;
+use super::drill::{self, Drill};
 use super::limits::GRID;
 use super::shared::{Shared, wall_ms};
 use crate::failpoint::failpoint;
@@ -205,9 +205,8 @@ impl Actor for HttpSender {
     fn started(&mut self, ctx: &mut Self::Context) {
         failpoint!(of self.shared.name, "sender::started");
         failpoint!(&format!("{}/http-{}::started", self.shared.name, self.number));
-        self.shared.senders[self.number].answer();
         self.shared.with(|transit| transit.release_all(Holder::http(self.number), false, Instant::now()));
-        self.send_next(ctx);
+        bell::hear(self, ctx, |this| &this.shared.senders[this.number], Self::send_next);
     }
 
     fn stopping(&mut self, _: &mut Self::Context) -> actix::Running {
@@ -216,14 +215,10 @@ impl Actor for HttpSender {
     }
 }
 
-impl Handler<Wake> for HttpSender {
+impl Handler<Drill> for HttpSender {
     type Result = ();
 
-    fn handle(&mut self, wake: Wake, ctx: &mut Self::Context) {
-        if wake.is_drill() {
-            return drill::play(&sender_name(self.number), &self.shared, ctx);
-        }
-        self.shared.senders[self.number].answer();
-        self.send_next(ctx);
+    fn handle(&mut self, _: Drill, ctx: &mut Self::Context) {
+        drill::play(&sender_name(self.number), &self.shared, ctx);
     }
 }

@@ -3,12 +3,12 @@
 //! # Locks
 //!
 //! Few, none held across a wait, none while anything is sent or logged, and none while another is taken but for those of
-//! [`lanes`](super::lanes):
+//! [`stripes`](super::stripes):
 //!
 //! | lock | guards | held for |
 //! |---|---|---|
 //! | `transit` | every point on its way, the ledger | one push; one decision |
-//! | those of `lanes` | what was pushed since the last look at the transit | one push; taking all out |
+//! | those of `stripes` | what was pushed since the last look at the transit | one push; taking all out |
 //! | `spool` | where the open file is | taking it out, putting it back |
 //! | `pace` | when the next datagram may leave | booking one |
 //! | `config` | the current configuration | a clone of a pointer |
@@ -26,9 +26,9 @@ use super::announce::OncePerMinute;
 use super::bell::Bell;
 use super::disk::DiskLane;
 use super::hearers::Hearers;
-use super::lanes::{Lanes, Staging, TurnedOver};
 use super::room::Room;
 use super::slot::SpoolSlot;
+use super::stripes::{Staging, Stripes, TurnedOver};
 use super::supervisor::SupervisorHandle;
 use crate::machines::pace::Pace;
 use crate::machines::queue::EncodedLine;
@@ -68,7 +68,7 @@ pub(crate) struct Shared {
     pub(crate) disk: DiskLane,
     transit: Mutex<Transit>,
     /// Made when threads first meet at the transit.
-    lanes: OnceLock<Box<Lanes>>,
+    stripes: OnceLock<Box<Stripes>>,
     pub(super) room: Room,
     config: RwLock<Arc<Config>>,
     pub(super) spool: Mutex<SpoolSlot>,
@@ -143,7 +143,7 @@ impl Shared {
             heritage: opened.as_ref().map(|(spool, _)| spool.heritage()).unwrap_or_default(),
             disk: DiskLane::new()?,
             transit: Mutex::new(transit),
-            lanes: OnceLock::new(),
+            stripes: OnceLock::new(),
             room: Room::default(),
             config: RwLock::new(Arc::new(config)),
             spool: Mutex::new(
@@ -182,12 +182,12 @@ impl Shared {
         line: EncodedLine<'_>,
         destination: &Arc<Destination>,
     ) -> Result<Pushed, PushRefusal> {
-        if let Some(lanes) = self.lanes().filter(|lanes| lanes.are_open())
+        if let Some(stripes) = self.stripes().filter(|stripes| stripes.are_open())
             && Arc::ptr_eq(destination, &self.destination)
         {
-            match lanes.stage(line) {
+            match stripes.stage(line) {
                 Staging::Numbered(number) => return Ok(Pushed { number, wake: false }),
-                Staging::Full => return self.push_turning_over(lanes, line),
+                Staging::Full => return self.push_turning_over(stripes, line),
                 Staging::Closed => {}
             }
         }
@@ -195,18 +195,18 @@ impl Shared {
         let mut look = self.look_at(transit);
         let pushed = look.transit.push(line, destination, Instant::now);
         if met {
-            self.open_lanes(&look.transit);
+            self.open_stripes(&look.transit);
         }
         self.end_with_room(look);
         pushed
     }
 
-    /// The same where this thread's lane is full.
+    /// The same where this thread's stripe is full.
     #[cold]
-    fn push_turning_over(&self, lanes: &Lanes, line: EncodedLine<'_>) -> Result<Pushed, PushRefusal> {
+    fn push_turning_over(&self, stripes: &Stripes, line: EncodedLine<'_>) -> Result<Pushed, PushRefusal> {
         let now = Instant::now();
         let (mut transit, _) = self.lock();
-        let TurnedOver { number, wake } = lanes.turn_over(&mut transit, &self.destination, line, now);
+        let TurnedOver { number, wake } = stripes.turn_over(&mut transit, &self.destination, line, now);
         let pushed = match number {
             Some(number) => Ok(Pushed { number, wake: false }),
             None => transit.push(line, &self.destination, || now),
@@ -215,15 +215,15 @@ impl Shared {
         pushed
     }
 
-    /// The lanes, if threads have met here before.
-    pub(super) fn lanes(&self) -> Option<&Lanes> {
-        self.lanes.get().map(|lanes| &**lanes)
+    /// The stripes, if threads have met here before.
+    pub(super) fn stripes(&self) -> Option<&Stripes> {
+        self.stripes.get().map(|stripes| &**stripes)
     }
 
     #[cold]
-    pub(super) fn open_lanes(&self, transit: &Transit) {
+    pub(super) fn open_stripes(&self, transit: &Transit) {
         let now = Instant::now();
-        self.lanes.get_or_init(|| Box::new(Lanes::new(now))).open(transit, now);
+        self.stripes.get_or_init(|| Box::new(Stripes::new(now))).open(transit, now);
     }
 
     /// Locks the transit; everything that was pushed before is in it.
@@ -232,7 +232,7 @@ impl Shared {
     }
 
     pub(super) fn look_at<'a>(&self, mut transit: MutexGuard<'a, Transit>) -> Look<'a> {
-        let wake = self.lanes().is_some_and(|lanes| lanes.close(&mut transit, &self.destination));
+        let wake = self.stripes().is_some_and(|stripes| stripes.close(&mut transit, &self.destination));
         Look { transit, wake }
     }
 

@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr, AsyncContext, Handler};
 
 use super::alarm::Alarm;
-use super::bell::Wake;
+use super::bell;
 use super::context::PriorityContext;
-use super::drill;
+use super::drill::{self, Drill};
 use super::keeping::{self, Moment, Worked};
 use super::limits::GRID;
 use super::shared::Shared;
@@ -148,8 +148,7 @@ impl Actor for Store {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         failpoint!(of self.shared.name, "store::started");
-        self.shared.store.answer();
-        self.work(ctx);
+        bell::hear(self, ctx, |this| &this.shared.store, Self::work);
     }
 
     fn stopping(&mut self, _: &mut Self::Context) -> actix::Running {
@@ -158,15 +157,11 @@ impl Actor for Store {
     }
 }
 
-impl Handler<Wake> for Store {
+impl Handler<Drill> for Store {
     type Result = ();
 
-    fn handle(&mut self, wake: Wake, ctx: &mut Self::Context) {
-        if wake.is_drill() {
-            return drill::play("store", &self.shared, ctx);
-        }
-        self.shared.store.answer();
-        self.work(ctx);
+    fn handle(&mut self, _: Drill, ctx: &mut Self::Context) {
+        drill::play("store", &self.shared, ctx);
     }
 }
 

@@ -13,10 +13,10 @@ use actix::fut::WrapFuture;
 use actix::{Actor, ActorFutureExt, AsyncContext, Handler};
 
 use super::alarm::Alarm;
-use super::bell::Wake;
+use super::bell;
 use super::context::PriorityContext;
 use super::database::udp_sender_name;
-use super::drill;
+use super::drill::{self, Drill};
 use super::shared::Shared;
 use crate::failpoint::failpoint;
 use crate::machines::datagrams::Datagrams;
@@ -204,9 +204,8 @@ impl Actor for UdpSender {
     fn started(&mut self, ctx: &mut Self::Context) {
         failpoint!(of self.shared.name, "udp_sender::started");
         failpoint!(&format!("{}/udp-{}::started", self.shared.name, self.number));
-        self.shared.udp_senders[self.number].answer();
         self.shared.with(|transit| transit.release_all(Holder::udp(self.number), false, Instant::now()));
-        self.send_next(ctx);
+        bell::hear(self, ctx, |this| &this.shared.udp_senders[this.number], Self::send_next);
     }
 
     fn stopping(&mut self, _: &mut Self::Context) -> actix::Running {
@@ -215,14 +214,10 @@ impl Actor for UdpSender {
     }
 }
 
-impl Handler<Wake> for UdpSender {
+impl Handler<Drill> for UdpSender {
     type Result = ();
 
-    fn handle(&mut self, wake: Wake, ctx: &mut Self::Context) {
-        if wake.is_drill() {
-            return drill::play(&udp_sender_name(self.number), &self.shared, ctx);
-        }
-        self.shared.udp_senders[self.number].answer();
-        self.send_next(ctx);
+    fn handle(&mut self, _: Drill, ctx: &mut Self::Context) {
+        drill::play(&udp_sender_name(self.number), &self.shared, ctx);
     }
 }

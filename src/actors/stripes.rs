@@ -2,18 +2,18 @@
 //!
 //! One lock for everything is cheap as long as one thread pushes. Where two do, a push passes a dozen cache lines from one core to
 //! the other (the number, the ledger, the segment, its buffers), and both together get less done than one alone. So threads that
-//! meet at the lock are given *lanes*: each puts its lines into a lane of its own, and all that goes to and fro is the
-//! counter that numbers them. Whoever looks at the transit takes over what lies in the lanes first, in the order of the
-//! numbers. To all but a push there are no lanes: a point has the number, the place and the fate that it would have without.
+//! meet at the lock are given *stripes*: each puts its lines into a stripe of its own, and all that goes to and fro is the
+//! counter that numbers them. Whoever looks at the transit takes over what lies in the stripes first, in the order of the
+//! numbers. To all but a push there are no stripes: a point has the number, the place and the fate that it would have without.
 //!
 //! # Invariants
 //!
-//! - Lanes are open only while nobody looks at the transit: to look is to close them ([`Shared::look`](super::shared::Shared::look)).
-//! - While they are open every number is given under the lock of a lane. Who holds all of these locks has every number that was
+//! - Stripes are open only while nobody looks at the transit: to look is to close them ([`Shared::look`](super::shared::Shared::look)).
+//! - While they are open every number is given under the lock of a stripe. Who holds all of these locks has every number that was
 //!   given, and none is missing between them.
-//! - They are opened only where no push would be refused, and only behind a point whose age is watched: what lies in a lane is
+//! - They are opened only where no push would be refused, and only behind a point whose age is watched: what lies in a stripe is
 //!   younger, so whoever comes for that one comes in time for all.
-//! - The lock of the transit is taken before those of lanes, and these in their order. A push that holds one takes no other.
+//! - The lock of the transit is taken before those of stripes, and these in their order. A push that holds one takes no other.
 
 use std::array;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -24,22 +24,22 @@ use crate::machines::queue::EncodedLine;
 use crate::machines::transit::Transit;
 use crate::values::batch::Destination;
 
-/// Threads beyond as many share a lane.
-const LANES: usize = 8;
+/// Threads beyond as many share a stripe.
+const STRIPES: usize = 8;
 
-/// What one lane holds at the most: so much that fewer than one push in a hundred finds it full.
+/// What one stripe holds at the most: so much that fewer than one push in a hundred finds it full.
 const LINES_MAX: usize = 256;
 const BYTES_MAX: usize = 64 << 10;
 
 /// See the [module's documentation](self).
 #[derive(Debug)]
-pub(super) struct Lanes {
-    /// Written under the lock of the transit, and read there; elsewhere it saves a look into a lane that is closed.
+pub(super) struct Stripes {
+    /// Written under the lock of the transit, and read there; elsewhere it saves a look into a stripe that is closed.
     open: AtomicBool,
     /// The number that is given next.
     next: Counter,
-    lanes: [Lane; LANES],
-    /// What was taken out of the lanes last, for its buffers. Locked under the lock of the transit only.
+    stripes: [Stripe; STRIPES],
+    /// What was taken out of the stripes last, for its buffers. Locked under the lock of the transit only.
     taken: Mutex<Taken>,
 }
 
@@ -51,9 +51,9 @@ struct Counter(AtomicU64);
 /// In cache lines of its own, since no other thread should touch it.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Lane(Mutex<Staged>);
+struct Stripe(Mutex<Staged>);
 
-/// Lines in the order of their numbers, which have gaps: those of the other lanes.
+/// Lines in the order of their numbers, which have gaps: those of the other stripes.
 #[derive(Debug, Default)]
 struct Staged {
     open: bool,
@@ -70,39 +70,39 @@ struct StagedLine {
 
 #[derive(Debug)]
 struct Taken {
-    lanes: [Staged; LANES],
-    /// When the lanes were empty: no line in them is older.
+    stripes: [Staged; STRIPES],
+    /// When the stripes were empty: no line in them is older.
     since: Instant,
 }
 
-/// What became of a line that was to be put into a lane.
+/// What became of a line that was to be put into a stripe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Staging {
     /// It is in, and this is its number.
     Numbered(u64),
-    /// The lanes are to be emptied first.
+    /// The stripes are to be emptied first.
     Full,
-    /// There are no lanes now, or not for a line like this.
+    /// There are no stripes now, or not for a line like this.
     Closed,
 }
 
-/// A push that found its lane full.
+/// A push that found its stripe full.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TurnedOver {
-    /// The number of its line; `None` if the lanes are closed now and the line is in none.
+    /// The number of its line; `None` if the stripes are closed now and the line is in none.
     pub(super) number: Option<u64>,
     /// Whether the batcher has something new to look at.
     pub(super) wake: bool,
 }
 
-impl Lanes {
-    /// Closed lanes. They allocate nothing until there is something in them.
+impl Stripes {
+    /// Closed stripes. They allocate nothing until there is something in them.
     pub(super) fn new(now: Instant) -> Self {
         Self {
             open: AtomicBool::new(false),
             next: Counter::default(),
-            lanes: array::from_fn(|_| Lane::default()),
-            taken: Mutex::new(Taken { lanes: array::from_fn(|_| Staged::default()), since: now }),
+            stripes: array::from_fn(|_| Stripe::default()),
+            taken: Mutex::new(Taken { stripes: array::from_fn(|_| Staged::default()), since: now }),
         }
     }
 
@@ -110,48 +110,48 @@ impl Lanes {
         self.open.load(Ordering::Relaxed)
     }
 
-    /// Puts a line into this thread's lane.
+    /// Puts a line into this thread's stripe.
     pub(super) fn stage(&self, line: EncodedLine<'_>) -> Staging {
         if line.bytes.len() > BYTES_MAX {
             return Staging::Closed;
         }
-        let mut lane = self.lane();
-        if !lane.open {
+        let mut stripe = self.stripe();
+        if !stripe.open {
             return Staging::Closed;
         }
-        if !lane.has_room(line) {
+        if !stripe.has_room(line) {
             return Staging::Full;
         }
-        Staging::Numbered(self.put(&mut lane, line))
+        Staging::Numbered(self.put(&mut stripe, line))
     }
 
-    /// Opens the lanes, if nothing of what may gather in them would be refused.
+    /// Opens the stripes, if nothing of what may gather in them would be refused.
     pub(super) fn open(&self, transit: &Transit, now: Instant) {
-        if self.are_open() || !takes_lanes(transit, 1) {
+        if self.are_open() || !takes_stripes(transit, 1) {
             return;
         }
         self.taken().since = now;
         self.next.0.store(transit.next_seq(), Ordering::Relaxed);
-        self.all().iter_mut().for_each(|lane| lane.open = true);
+        self.all().iter_mut().for_each(|stripe| stripe.open = true);
         self.open.store(true, Ordering::Relaxed);
     }
 
-    /// Closes the lanes, and has the transit take over what lies in them; whether the batcher has something new to look at.
+    /// Closes the stripes, and has the transit take over what lies in them; whether the batcher has something new to look at.
     pub(super) fn close(&self, transit: &mut Transit, to: &Arc<Destination>) -> bool {
         if !self.are_open() {
             return false;
         }
         self.open.store(false, Ordering::Relaxed);
         let mut taken = self.taken();
-        for (lane, taken) in self.all().iter_mut().zip(&mut taken.lanes) {
-            std::mem::swap(&mut **lane, taken);
-            lane.open = false;
+        for (stripe, taken) in self.all().iter_mut().zip(&mut taken.stripes) {
+            std::mem::swap(&mut **stripe, taken);
+            stripe.open = false;
         }
         taken.hand_over(transit, to)
     }
 
-    /// Has the transit take over what lies in the lanes, and puts a line into the one of this thread, which was full. The others
-    /// go on meanwhile. Where there are none, the lanes are closed.
+    /// Has the transit take over what lies in the stripes, and puts a line into the one of this thread, which was full. The others
+    /// go on meanwhile. Where there are none, the stripes are closed.
     pub(super) fn turn_over(
         &self,
         transit: &mut Transit,
@@ -159,39 +159,39 @@ impl Lanes {
         line: EncodedLine<'_>,
         now: Instant,
     ) -> TurnedOver {
-        let mut lanes = self.all();
-        let is_alone = lanes.iter().filter(|lane| !lane.lines.is_empty()).count() == 1;
+        let mut stripes = self.all();
+        let is_alone = stripes.iter().filter(|stripe| !stripe.lines.is_empty()).count() == 1;
         // What is in them now, and as much again.
-        if is_alone || !self.are_open() || !takes_lanes(transit, 2) {
-            drop(lanes);
+        if is_alone || !self.are_open() || !takes_stripes(transit, 2) {
+            drop(stripes);
             return TurnedOver { number: None, wake: self.close(transit, to) };
         }
         let mut taken = self.taken();
-        for (lane, taken) in lanes.iter_mut().zip(&mut taken.lanes) {
-            std::mem::swap(&mut **lane, taken);
-            lane.open = true;
+        for (stripe, taken) in stripes.iter_mut().zip(&mut taken.stripes) {
+            std::mem::swap(&mut **stripe, taken);
+            stripe.open = true;
         }
-        let number = self.put(&mut lanes[own_lane()], line);
-        drop(lanes);
+        let number = self.put(&mut stripes[own_stripe()], line);
+        drop(stripes);
         let wake = taken.hand_over(transit, to);
         taken.since = now;
         TurnedOver { number: Some(number), wake }
     }
 
-    /// The lock of the lane orders it before whoever takes the line out.
-    fn put(&self, lane: &mut Staged, line: EncodedLine<'_>) -> u64 {
+    /// The lock of the stripe orders it before whoever takes the line out.
+    fn put(&self, stripe: &mut Staged, line: EncodedLine<'_>) -> u64 {
         let number = self.next.0.fetch_add(1, Ordering::Relaxed);
-        lane.bytes.extend_from_slice(line.bytes);
-        lane.lines.push(StagedLine { number, end: lane.bytes.len(), timestamp: line.timestamp });
+        stripe.bytes.extend_from_slice(line.bytes);
+        stripe.lines.push(StagedLine { number, end: stripe.bytes.len(), timestamp: line.timestamp });
         number
     }
 
-    fn lane(&self) -> MutexGuard<'_, Staged> {
-        self.lanes[own_lane()].0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stripe(&self) -> MutexGuard<'_, Staged> {
+        self.stripes[own_stripe()].0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn all(&self) -> [MutexGuard<'_, Staged>; LANES] {
-        array::from_fn(|n| self.lanes[n].0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn all(&self) -> [MutexGuard<'_, Staged>; STRIPES] {
+        array::from_fn(|n| self.stripes[n].0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -208,14 +208,14 @@ impl Staged {
 impl Taken {
     fn hand_over(&mut self, transit: &mut Transit, to: &Arc<Destination>) -> bool {
         let mut wake = false;
-        let mut at = [(0, 0); LANES];
+        let mut at = [(0, 0); STRIPES];
         loop {
             let before = transit.next_seq();
-            for (lane, (line, start)) in self.lanes.iter().zip(&mut at) {
-                while let Some(next) = lane.lines.get(*line)
+            for (stripe, (line, start)) in self.stripes.iter().zip(&mut at) {
+                while let Some(next) = stripe.lines.get(*line)
                     && next.number == transit.next_seq()
                 {
-                    let bytes = &lane.bytes[*start..next.end];
+                    let bytes = &stripe.bytes[*start..next.end];
                     wake |=
                         transit.push_staged(EncodedLine { bytes, timestamp: next.timestamp }, to, self.since);
                     (*line, *start) = (*line + 1, next.end);
@@ -225,25 +225,25 @@ impl Taken {
                 break;
             }
         }
-        for (lane, (line, _)) in self.lanes.iter_mut().zip(at) {
-            debug_assert_eq!(line, lane.lines.len(), "no number is missing");
-            lane.bytes.clear();
-            lane.lines.clear();
+        for (stripe, (line, _)) in self.stripes.iter_mut().zip(at) {
+            debug_assert_eq!(line, stripe.lines.len(), "no number is missing");
+            stripe.bytes.clear();
+            stripe.lines.clear();
         }
         wake
     }
 }
 
-/// Whether the transit takes as much as all lanes hold, so many times.
-fn takes_lanes(transit: &Transit, times: u64) -> bool {
-    transit.takes_unseen(times * (LANES * LINES_MAX) as u64, times * (LANES * BYTES_MAX) as u64)
+/// Whether the transit takes as much as all stripes hold, so many times.
+fn takes_stripes(transit: &Transit, times: u64) -> bool {
+    transit.takes_unseen(times * (STRIPES * LINES_MAX) as u64, times * (STRIPES * BYTES_MAX) as u64)
 }
 
-/// Threads have their lanes in turn.
-fn own_lane() -> usize {
+/// Threads have their stripes in turn.
+fn own_stripe() -> usize {
     static THREADS: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static LANE: usize = THREADS.fetch_add(1, Ordering::Relaxed) % LANES);
-    LANE.with(|lane| *lane)
+    thread_local!(static STRIPE: usize = THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES);
+    STRIPE.with(|stripe| *stripe)
 }
 
 #[cfg(test)]
@@ -259,7 +259,7 @@ mod tests {
     use crate::values::fate::{Fate, ShedReason};
     use crate::values::line_protocol::encoder::Encoder;
 
-    /// A database without actors, as its handles push into it, with lanes that were opened behind its first point.
+    /// A database without actors, as its handles push into it, with stripes that were opened behind its first point.
     fn opened(when_full: WhenFull, points_max: usize) -> Shared {
         let mut config = Config::new("plant", "http://127.0.0.1:9");
         config.queue.when_full = when_full;
@@ -273,11 +273,11 @@ mod tests {
     }
 
     fn open(shared: &Shared) {
-        shared.open_lanes(&shared.look().transit);
+        shared.open_stripes(&shared.look().transit);
     }
 
     fn are_open(shared: &Shared) -> bool {
-        shared.lanes().is_some_and(Lanes::are_open)
+        shared.stripes().is_some_and(Stripes::are_open)
     }
 
     fn push(shared: &Shared, n: u64) -> Result<u64, PushRefusal> {
@@ -307,8 +307,8 @@ mod tests {
         jobs.iter().map(|job| body(job.run().unwrap().body)).collect()
     }
 
-    /// By turns from two threads that have lanes of their own.
-    fn push_from_two_lanes(shared: &Shared, numbers: RangeInclusive<u64>) {
+    /// By turns from two threads that have stripes of their own.
+    fn push_from_two_stripes(shared: &Shared, numbers: RangeInclusive<u64>) {
         let turn = AtomicU64::new(*numbers.start());
         let push_every_other = |parity| {
             for n in numbers.clone().filter(|n| n % 2 == parity) {
@@ -319,47 +319,47 @@ mod tests {
                 turn.store(n + 1, Ordering::Release);
             }
         };
-        let here = own_lane();
+        let here = own_stripe();
         thread::scope(|scope| {
             scope.spawn(|| elsewhere(here, &|| push_every_other(0)));
             push_every_other(1);
         });
     }
 
-    /// Acts on this thread or another, whichever has a lane that is not this one.
-    fn elsewhere(lane: usize, act: &(dyn Fn() + Sync)) {
-        if own_lane() == lane {
-            thread::scope(|scope| _ = scope.spawn(|| elsewhere(lane, act)));
+    /// Acts on this thread or another, whichever has a stripe that is not this one.
+    fn elsewhere(stripe: usize, act: &(dyn Fn() + Sync)) {
+        if own_stripe() == stripe {
+            thread::scope(|scope| _ = scope.spawn(|| elsewhere(stripe, act)));
         } else {
             act();
         }
     }
 
     #[test]
-    fn what_lies_in_lanes_is_taken_over_in_the_order_it_was_pushed_in() {
+    fn what_lies_in_stripes_is_taken_over_in_the_order_it_was_pushed_in() {
         let shared = opened(WhenFull::DropOldest, 100_000);
-        push_from_two_lanes(&shared, 2..=200);
+        push_from_two_stripes(&shared, 2..=200);
         assert!(are_open(&shared), "nobody has looked");
         assert_eq!(shared.stats().pending.points, 200);
         assert!(!are_open(&shared));
         assert_eq!(push(&shared, 201), Ok(201));
         open(&shared);
-        push_from_two_lanes(&shared, 202..=300);
+        push_from_two_stripes(&shared, 202..=300);
         assert_eq!(queued(&shared), lines(1..=300));
         assert_eq!(shared.stats().ledger.accepted().points, 300);
     }
 
     #[test]
-    fn full_lanes_are_emptied_and_stay_open() {
+    fn full_stripes_are_emptied_and_stay_open() {
         let shared = opened(WhenFull::DropOldest, 100_000);
         let last = 10 * LINES_MAX as u64;
-        push_from_two_lanes(&shared, 2..=last);
+        push_from_two_stripes(&shared, 2..=last);
         assert!(are_open(&shared));
         assert_eq!(queued(&shared), lines(1..=last));
     }
 
     #[test]
-    fn a_thread_that_finds_itself_alone_needs_no_lanes() {
+    fn a_thread_that_finds_itself_alone_needs_no_stripes() {
         let shared = opened(WhenFull::DropOldest, 100_000);
         let last = 2 + LINES_MAX as u64;
         (2..last).for_each(|n| assert_eq!(push(&shared, n), Ok(n)));
@@ -370,9 +370,9 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_slides_drops_the_oldest_in_lanes_as_well() {
+    fn a_queue_that_slides_drops_the_oldest_in_stripes_as_well() {
         let shared = opened(WhenFull::DropOldest, 50);
-        push_from_two_lanes(&shared, 2..=1_000);
+        push_from_two_stripes(&shared, 2..=1_000);
         let stats = shared.stats();
         assert_eq!(stats.pending.points, 50);
         assert_eq!(stats.ledger.of(Fate::Shed(ShedReason::QueueFull)).points, 950);
@@ -380,16 +380,16 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_that_drops_the_newest_keeps_the_first_in_lanes_as_well() {
+    fn a_queue_that_drops_the_newest_keeps_the_first_in_stripes_as_well() {
         let shared = opened(WhenFull::DropNewest, 50);
-        push_from_two_lanes(&shared, 2..=1_000);
+        push_from_two_stripes(&shared, 2..=1_000);
         assert_eq!(queued(&shared), lines(1..=50));
         assert_eq!(shared.stats().ledger.accepted().points, 1_000);
     }
 
     #[test]
-    fn where_a_push_may_be_refused_there_are_no_lanes() {
-        let room = LANES * LINES_MAX;
+    fn where_a_push_may_be_refused_there_are_no_stripes() {
+        let room = STRIPES * LINES_MAX;
         let shared = opened(WhenFull::Refuse, room);
         assert!(!are_open(&shared), "with the first point there is one too few");
         let shared = opened(WhenFull::Refuse, room + 1);
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_lane_holds_and_what_goes_elsewhere_comes_behind_what_lies_there() {
+    fn what_no_stripe_holds_and_what_goes_elsewhere_comes_behind_what_lies_there() {
         let shared = opened(WhenFull::DropOldest, 100_000);
         assert_eq!(push(&shared, 2), Ok(2));
         let long = format!("m s=\"{}\"\n", "x".repeat(BYTES_MAX));
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_point_whose_age_is_watched_there_are_no_lanes() {
+    fn without_a_point_whose_age_is_watched_there_are_no_stripes() {
         let shared = opened(WhenFull::DropOldest, 100_000);
         assert_eq!(queued(&shared), lines(1..=1));
         open(&shared);
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_stop_nothing_is_put_into_a_lane() {
+    fn after_a_stop_nothing_is_put_into_a_stripe() {
         let shared = opened(WhenFull::DropOldest, 100_000);
         assert_eq!(push(&shared, 2), Ok(2));
         assert!(shared.with(Transit::stop));
@@ -434,10 +434,10 @@ mod tests {
     }
 
     #[test]
-    fn who_looks_hears_that_a_batch_was_filled_in_a_lane() {
+    fn who_looks_hears_that_a_batch_was_filled_in_a_stripe() {
         let shared = opened(WhenFull::DropOldest, 100_000);
         let full = shared.config().batch.points_max.get() as u64;
-        push_from_two_lanes(&shared, 2..=full - 1);
+        push_from_two_stripes(&shared, 2..=full - 1);
         open(&shared);
         assert!(!shared.look().wake);
         open(&shared);
