@@ -54,7 +54,7 @@ pub(super) fn measure(conn: &Connection, row: RowId, first_seq: u64) -> rusqlite
 
 /// The same of a row whose columns may say anything.
 pub(super) fn measure_any(conn: &Connection, row: RowId) -> rusqlite::Result<Option<Held>> {
-    conn.prepare_cached("SELECT last_seq, points, raw_len, origin, first_seq FROM batch WHERE id = ?1")?
+    conn.prepare_cached("SELECT last_seq, points, raw_len, origin, first_seq FROM batch WHERE rowid = ?1")?
         .query_row([row.0], |found| {
             Ok(Held {
                 seqs: SeqRange { first: count(found.get(4)?), last: count(found.get(0)?) },
@@ -67,7 +67,7 @@ pub(super) fn measure_any(conn: &Connection, row: RowId) -> rusqlite::Result<Opt
 
 /// The row that begins with this number.
 pub(super) fn find(conn: &Connection, first_seq: u64) -> rusqlite::Result<Option<RowId>> {
-    conn.prepare_cached("SELECT id FROM batch WHERE first_seq = ?1")?
+    conn.prepare_cached("SELECT rowid FROM batch WHERE first_seq = ?1")?
         .query_row([int(first_seq)], |row| row.get(0).map(RowId))
         .optional()
 }
@@ -75,6 +75,6 @@ pub(super) fn find(conn: &Connection, first_seq: u64) -> rusqlite::Result<Option
 /// Whether the row was there; what is remembered of its attempts goes with it.
 pub(super) fn delete(conn: &Connection, row: RowId) -> rusqlite::Result<bool> {
     conn.prepare_cached("DELETE FROM attempt WHERE batch = ?1")?.execute([row.0])?;
-    let deleted = conn.prepare_cached("DELETE FROM batch WHERE id = ?1")?.execute([row.0])?;
+    let deleted = conn.prepare_cached("DELETE FROM batch WHERE rowid = ?1")?.execute([row.0])?;
     Ok(deleted == 1)
 }

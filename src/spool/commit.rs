@@ -103,7 +103,7 @@ impl Spool {
         }
         let committed = work.run(plan, bodies).during(during)?;
         let state = work.state;
-        state.store(&tx, Some(&self.state)).during(during)?;
+        state.store(&tx).during(during)?;
         failpoint!(of self.paths.database.file_name().unwrap_or_default().display(), "spool::in_transaction");
         tx.commit().during(during)?;
         self.heritage.note(&state, &self.place);
@@ -326,7 +326,7 @@ impl<'a> Work<'a> {
         self.conn
             .prepare_cached(
                 "INSERT OR REPLACE INTO attempt (batch, attempts, panics, status, words) \
-                 SELECT id, ?3, ?4, ?5, ?6 FROM batch WHERE id = ?1 AND first_seq = ?2",
+                 SELECT rowid, ?3, ?4, ?5, ?6 FROM batch WHERE rowid = ?1 AND first_seq = ?2",
             )?
             .execute(params![
                 note.row.0,

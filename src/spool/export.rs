@@ -88,7 +88,7 @@ fn next(conn: &Connection, what: Export, after: i64) -> rusqlite::Result<Option<
 
 fn next_undelivered(conn: &Connection, after: i64) -> rusqlite::Result<Option<(i64, StoredBatch)>> {
     conn.prepare_cached(
-        "SELECT id, first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, origin, \
+        "SELECT rowid, first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, origin, \
          parent, checksum, body FROM batch WHERE first_seq > ?1 ORDER BY first_seq LIMIT 1",
     )?
     .query_row([after], |row| StoredBatch::from_row(row).map(|stored| (stored.first_seq, stored)))

@@ -76,8 +76,7 @@ pub(super) fn pass_on(conn: &mut Connection, last: State, found: &State) -> rusq
     state.quarantine = quarantine::measured_size(conn)?;
     state.ledger = salvage::corrected(conn, &state)?;
     let tx = conn.transaction()?;
-    tx.execute("DELETE FROM ledger", [])?;
-    state.store(&tx, None)?;
+    state.store(&tx)?;
     tx.commit()?;
     Ok(state)
 }

@@ -10,13 +10,16 @@
 //!
 //! # Format
 //!
-//! `migrations/` holds the schema. Some of it is unusual:
+//! `migrations/` holds the schema. A file of an older version is brought to this one where that costs the same however much lies
+//! in it. Making the table of batches anew does not: that is done when it is opened without any, and until then its batches are
+//! sent, and new ones stored, as the older version had it. Some of the schema is unusual:
 //!
 //! - A row of `batch` is complete in itself, its destination included, and has a CRC-32 over everything that does not
 //!   change, so that it can be salvaged from a file of which nothing else is left.
 //! - What does change about a batch is in `attempt`: SQLite writes a row anew as a whole, its 180 kB body included.
-//! - Sums are kept in the one row of `spool`, in the same transactions, under a checksum with the ledger: nothing is
-//!   counted at start, and a flipped bit in a counter is noticed.
+//! - A batch lies under its first number, so that the table needs no index and nothing else to keep ids apart.
+//! - Sums are kept in the one row of `spool`, in the same transactions, with the ledger, under a checksum: nothing is
+//!   counted at start, a flipped bit in a counter is noticed, and all of it is one page.
 //! - `fate` remembers what became of which numbers as ranges; in a healthy spool it is one row.
 //!
 //! # Operations

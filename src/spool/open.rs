@@ -248,7 +248,7 @@ impl Spool {
 
     fn write_state(&mut self, state: State, during: &str) -> Result<(), SpoolError> {
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate).during(during)?;
-        state.store(&tx, Some(&self.state)).during(during)?;
+        state.store(&tx).during(during)?;
         tx.commit().during(during)?;
         self.heritage.note(&state, &self.place);
         self.state = state;
@@ -313,7 +313,7 @@ pub(super) fn open_file(
         if options.sync == SyncMode::Full && Log::open(&paths.wal()).during(during)?.hides_commits() {
             return Err(SpoolError::new(SpoolErrorKind::Damaged, during));
         }
-        if probed == (Probed::Spool { version: schema::VERSION }) && !is_new(&looking).during(during)? {
+        if matches!(probed, Probed::Spool { .. }) && !is_new(&looking).during(during)? {
             // Before anything is written: what is set aside shall be what was found, and what is another's left alone.
             heritage.check_kin(&load_checked(&looking, during)?, during)?;
         }
@@ -332,7 +332,7 @@ fn begin_if_new(conn: &mut Connection) -> rusqlite::Result<bool> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let is_new = is_new(&tx)?;
     if is_new {
-        State::new().store(&tx, None)?;
+        State::new().store(&tx)?;
     }
     tx.commit()?;
     Ok(is_new)
@@ -340,7 +340,8 @@ fn begin_if_new(conn: &mut Connection) -> rusqlite::Result<bool> {
 
 fn is_new(conn: &Connection) -> rusqlite::Result<bool> {
     conn.query_row(
-        "SELECT NOT EXISTS (SELECT 1 FROM spool) AND NOT EXISTS (SELECT 1 FROM batch) AND NOT EXISTS (SELECT 1 FROM ledger)",
+        "SELECT NOT EXISTS (SELECT 1 FROM spool) AND NOT EXISTS (SELECT 1 FROM batch) \
+         AND NOT EXISTS (SELECT 1 FROM quarantine) AND NOT EXISTS (SELECT 1 FROM fate)",
         [],
         |row| row.get(0),
     )
@@ -351,7 +352,7 @@ fn load_checked(conn: &Connection, during: &str) -> Result<State, SpoolError> {
     let damaged = || SpoolError::new(SpoolErrorKind::Damaged, during);
     let state = State::load(conn).during(during)?.ok_or_else(damaged)?;
     let ends: (Option<i64>, Option<i64>) = conn
-        .query_row("SELECT (SELECT min(first_seq) FROM batch), (SELECT max(id) FROM batch)", [], |row| {
+        .query_row("SELECT (SELECT min(first_seq) FROM batch), (SELECT max(rowid) FROM batch)", [], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })
         .during(during)?;

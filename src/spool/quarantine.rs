@@ -47,11 +47,11 @@ pub(super) fn move_row(
         "INSERT INTO quarantine (first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, \
          origin, parent, checksum, reason, status, words, since_ms, replays, body) \
          SELECT first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, origin, parent, \
-         checksum, ?2, ?3, ?4, ?5, ?6, body FROM batch WHERE id = ?1",
+         checksum, ?2, ?3, ?4, ?5, ?6, body FROM batch WHERE rowid = ?1",
     )?
     .execute(params![row.0, why.fate.key(), why.status, why.bounded_words(), now_ms, int(why.replays)])?;
     let bytes: i64 = conn
-        .prepare_cached("SELECT length(body) FROM batch WHERE id = ?1")?
+        .prepare_cached("SELECT length(body) FROM batch WHERE rowid = ?1")?
         .query_row([row.0], |found| found.get(0))?;
     state.quarantine.batches += 1;
     state.quarantine.bytes += count(bytes);

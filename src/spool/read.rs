@@ -65,7 +65,7 @@ impl Spool {
         if !rows.is_empty() || self.state.backlog.batches == 0 {
             return Ok(false);
         }
-        // Rows that the index does not lead to would lie there for ever.
+        // Rows to which no way leads would lie there for ever.
         let (batches, missed): (i64, i64) = self.conn.query_row(
             "SELECT count(*), coalesce(sum(first_seq > ?1), 0) FROM batch NOT INDEXED",
             [after_first_seq.map_or(-1, int)],
@@ -80,13 +80,13 @@ impl Spool {
         rows_max: usize,
         bytes_max: u64,
     ) -> rusqlite::Result<Vec<ReadBatch>> {
-        // The row itself is asked for its number, too, not the index alone: either may be damaged.
+        // The row itself is asked for its number, too, not the index alone that an older file has: either may be damaged.
         let mut statement = self.conn.prepare_cached(
-            "SELECT row.id, row.first_seq, row.last_seq, row.points, row.dest, row.codec, row.raw_len, \
+            "SELECT row.rowid, row.first_seq, row.last_seq, row.points, row.dest, row.codec, row.raw_len, \
              row.earliest, row.latest, row.created_ms, row.origin, row.parent, row.checksum, row.body, \
              attempts, panics, entry.first_seq \
-             FROM batch AS entry LEFT JOIN batch AS row ON row.id = entry.id \
-             LEFT JOIN attempt ON attempt.batch = row.id \
+             FROM batch AS entry LEFT JOIN batch AS row ON row.rowid = entry.rowid \
+             LEFT JOIN attempt ON attempt.batch = row.rowid \
              WHERE entry.first_seq > ?1 ORDER BY entry.first_seq LIMIT ?2",
         )?;
         let after = after_first_seq.map_or(-1, int);

@@ -125,7 +125,7 @@ pub(super) fn oldest(
     before: u64,
 ) -> rusqlite::Result<Option<Oldest>> {
     let mut statement = conn.prepare_cached(
-        "SELECT id, first_seq, last_seq, points, raw_len FROM batch WHERE first_seq < ?1 ORDER BY first_seq",
+        "SELECT rowid, first_seq, last_seq, points, raw_len FROM batch WHERE first_seq < ?1 ORDER BY first_seq",
     )?;
     let mut rows = statement.query([int(before)])?;
     while let Some(row) = rows.next()? {
@@ -145,7 +145,7 @@ pub(super) fn expired(
     leased: &BTreeSet<u64>,
 ) -> rusqlite::Result<Vec<Oldest>> {
     let mut statement = conn.prepare_cached(
-        "SELECT id, first_seq, last_seq, points, raw_len, created_ms, origin FROM batch ORDER BY first_seq LIMIT ?1",
+        "SELECT rowid, first_seq, last_seq, points, raw_len, created_ms, origin FROM batch ORDER BY first_seq LIMIT ?1",
     )?;
     let mut rows = statement.query([int((EXPIRED_PER_COMMIT + leased.len()) as u64)])?;
     let mut expired = Vec::new();

@@ -10,6 +10,12 @@ use super::origin::Origin;
 use crate::values::batch::{Batch, Codec, Destination, TimeSpan};
 use crate::values::seq::SeqRange;
 
+/// Columns of the tables that hold bodies, by which rows are told apart on a page that belongs to neither.
+pub(super) const BATCH_COLUMNS: usize = 13;
+pub(super) const QUARANTINE_COLUMNS: usize = 19;
+/// Those of `batch` where it has an id of its own: in older files.
+pub(super) const BATCH_COLUMNS_BY_ID: usize = 14;
+
 /// A row as it lies in the file, true to its columns whether they make sense or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoredBatch {
@@ -30,7 +36,7 @@ pub(super) struct StoredBatch {
 }
 
 impl StoredBatch {
-    /// The row of a new batch, whose id the file will give. `dest` is the destination as JSON.
+    /// The row of a new batch, whose id the table will give. `dest` is the destination as JSON.
     pub(super) fn new(batch: &Batch, dest: &str, origin: Origin) -> Self {
         let mut row = Self {
             id: 0,
@@ -52,7 +58,7 @@ impl StoredBatch {
         row
     }
 
-    /// Reads the columns of `batch` in their order. A column of the wrong type is taken as empty: the checksum will tell.
+    /// Reads the row's id and the columns of `batch` in their order. A column of the wrong type is taken as empty: the checksum will tell.
     pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
@@ -72,22 +78,28 @@ impl StoredBatch {
         })
     }
 
-    /// The same from the columns of a record, of either table that has them: the body is the last one.
+    /// The same from the columns of a record, of any table that has them: the body is the last one.
     pub(super) fn from_values(id: i64, values: &[Value]) -> Option<Self> {
-        let number = |index: usize| match values.get(index) {
+        // The number under which it lies stands outside the record.
+        let outside = usize::from(values.len() == BATCH_COLUMNS);
+        let number = |index: usize| match values.get(index - outside) {
             Some(Value::Integer(number)) => Some(*number),
             _ => None,
         };
-        let text = |index: usize| match values.get(index) {
+        let text = |index: usize| match values.get(index - outside) {
             Some(Value::Text(text)) => Some(text.clone()),
             _ => None,
         };
         let Some(Value::Blob(body)) = values.last() else { return None };
+        let (last_seq, points) = (number(2)?, number(3)?);
         Some(Self {
             id,
-            first_seq: number(1)?,
-            last_seq: number(2)?,
-            points: number(3)?,
+            first_seq: match outside {
+                0 => number(1)?,
+                _ => last_seq.checked_sub(points)?.checked_add(1)?,
+            },
+            last_seq,
+            points,
             dest: text(4)?,
             codec: text(5)?,
             raw_len: number(6)?,

@@ -1,10 +1,10 @@
 //! What can still be read of a damaged file, batch by batch, by checksum, into a fresh one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, OptionalExtension, params_from_iter};
 use serde::Serialize;
 
 use super::backlog;
@@ -15,11 +15,12 @@ use super::pages::{Image, Pages, Record};
 use super::paths::Paths;
 use super::quarantine;
 use super::room;
-use super::row::{StoredBatch, count};
+use super::row::{BATCH_COLUMNS, BATCH_COLUMNS_BY_ID, QUARANTINE_COLUMNS, StoredBatch, count};
 use super::schema;
 use super::state::State;
 use super::steps;
 use crate::log;
+use crate::machines::plan::RowId;
 use crate::values::batch::Batch;
 use crate::values::config::SyncMode;
 use crate::values::fate::{Fate, QuarantineReason};
@@ -58,9 +59,14 @@ pub(super) fn replace(paths: &Paths, aside: &Paths) -> Result<SalvageReport, Spo
     steps::step().during(&during)?;
     let pages = Pages::open(&aside.database, &aside.wal()).during(&during)?;
 
-    let report = Salvage { conn: &mut conn, pages, seen: BTreeSet::new(), kept: BTreeSet::new() }
-        .run(&aside.database)
-        .during(&during)?;
+    let salvage = Salvage {
+        conn: &mut conn,
+        pages,
+        seen: BTreeSet::new(),
+        kept: BTreeSet::new(),
+        renamed: BTreeMap::new(),
+    };
+    let report = salvage.run(&aside.database).during(&during)?;
     steps::step().during(&during)?;
     checkpoint_all(&conn).during(&during)?;
     drop(conn);
@@ -79,12 +85,16 @@ pub(super) fn replace(paths: &Paths, aside: &Paths) -> Result<SalvageReport, Spo
 /// Rows in one transaction: the log of the fresh file stays small.
 const ROWS_PER_COMMIT: usize = 64;
 
-/// Columns of the two tables that hold bodies, which is how their rows are told apart on a stray page.
-const BATCH_COLUMNS: usize = 14;
-const QUARANTINE_COLUMNS: usize = 19;
-
-/// Which column of the second says why.
+/// Which column of the quarantine says why.
 const REASON_COLUMN: usize = 13;
+
+/// Columns of the state where the ledger has a table of its own.
+const STATE_COLUMNS_APART: usize = 19;
+
+/// The page of the schema's own table, and which of its columns are what.
+const SCHEMA_ROOT: u32 = 1;
+const NAME_COLUMN: usize = 1;
+const ROOT_COLUMN: usize = 3;
 
 struct Salvage<'a> {
     conn: &'a mut Connection,
@@ -93,13 +103,16 @@ struct Salvage<'a> {
     seen: BTreeSet<u32>,
     /// First numbers of the batches in the new quarantine, which has no index to ask.
     kept: BTreeSet<u64>,
+    /// From the id that a batch had in an older file to the one it has now.
+    renamed: BTreeMap<i64, i64>,
 }
 
 impl Salvage<'_> {
     fn run(mut self, aside: &Path) -> rusqlite::Result<SalvageReport> {
-        self.copy_table("spool", "INSERT OR IGNORE INTO spool VALUES", false)?;
-        self.copy_table("ledger", "INSERT OR IGNORE INTO ledger VALUES", false)?;
-        self.copy_table("fate", "INSERT OR IGNORE INTO fate VALUES", true)?;
+        self.copy_state()?;
+        for fate in self.rows("fate")? {
+            self.insert("fate", fate);
+        }
         // A missing or a false row is what we are here for, so neither ends the work.
         let known = State::load(self.conn).unwrap_or(None);
 
@@ -108,34 +121,72 @@ impl Salvage<'_> {
         if !batches_whole || !quarantine_whole || !self.pages.log_is_whole() {
             self.copy_strays()?;
         }
-        self.copy_table("attempt", "INSERT OR IGNORE INTO attempt VALUES", true)?;
-        self.conn.execute("DELETE FROM attempt WHERE batch NOT IN (SELECT id FROM batch)", [])?;
+        self.copy_attempts()?;
         self.settle_accounts(known, aside)
     }
 
-    /// Copies a small table row by row as it is. With `has_rowid` its first column is the row id.
-    fn copy_table(&mut self, table: &str, insert: &str, has_rowid: bool) -> rusqlite::Result<()> {
-        let root = self.root(table)?;
-        for leaf in self.pages.leaves(root).pages {
-            self.seen.insert(leaf);
-            for record in self.pages.records(Image::newest(leaf)).0 {
-                let values = if has_rowid || table == "spool" { with_rowid(record) } else { record.values };
-                let marks = vec!["?"; values.len()].join(", ");
-                // A row of the wrong shape is refused by the table, and is lost.
-                let _refused = self.conn.execute(&format!("{insert} ({marks})"), params_from_iter(values));
+    fn copy_state(&mut self) -> rusqlite::Result<()> {
+        for mut state in self.rows("spool")? {
+            if state.values.len() == STATE_COLUMNS_APART {
+                state.values.push(Value::Text(self.ledger_apart()?));
             }
+            self.insert("spool", state);
         }
         Ok(())
     }
 
+    /// The ledger of a file that has a table for it, as it stands in the state now.
+    fn ledger_apart(&mut self) -> rusqlite::Result<String> {
+        let rows = self.rows("ledger")?.into_iter().filter_map(|record| match &record.values[..] {
+            [Value::Text(key), Value::Integer(points), Value::Integer(bytes)] => {
+                Some((key.clone(), [*points, *bytes]))
+            }
+            _ => None,
+        });
+        Ok(serde_json::json!(rows.collect::<BTreeMap<_, _>>()).to_string())
+    }
+
+    fn copy_attempts(&mut self) -> rusqlite::Result<()> {
+        for mut attempt in self.rows("attempt")? {
+            if !self.renamed.is_empty() {
+                let Some(id) = self.renamed.get(&attempt.rowid) else { continue };
+                attempt.rowid = *id;
+            }
+            self.insert("attempt", attempt);
+        }
+        self.conn.execute("DELETE FROM attempt WHERE batch NOT IN (SELECT rowid FROM batch)", [])?;
+        Ok(())
+    }
+
+    /// The rows of a small table, from wherever it may begin: those of others are refused by it.
+    fn rows(&mut self, table: &str) -> rusqlite::Result<Vec<Record>> {
+        let mut rows = Vec::new();
+        for root in self.roots(table)? {
+            for leaf in self.pages.leaves(root).pages {
+                rows.extend(self.pages.records(Image::newest(leaf)).0);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Copies a row as it is. One of the wrong shape is refused by the table, and is lost.
+    fn insert(&self, table: &str, record: Record) {
+        let values = with_rowid(record);
+        let marks = vec!["?"; values.len()].join(", ");
+        let insert = format!("INSERT OR IGNORE INTO {table} VALUES ({marks})");
+        let _refused = self.conn.execute(&insert, params_from_iter(values));
+    }
+
     /// Copies the rows of a table whose checksums are right. Whether every page of it could be read.
     fn copy_bodies(&mut self, table: &str) -> rusqlite::Result<bool> {
-        let root = self.root(table)?;
-        let leaves = self.pages.leaves(root);
-        let mut is_whole = leaves.is_whole;
-        for leaf in leaves.pages {
-            self.seen.insert(leaf);
-            is_whole &= self.copy_leaf(Image::newest(leaf))?;
+        let mut is_whole = true;
+        for root in self.roots(table)? {
+            let leaves = self.pages.leaves(root);
+            is_whole &= leaves.is_whole;
+            for leaf in leaves.pages {
+                self.seen.insert(leaf);
+                is_whole &= self.copy_leaf(Image::newest(leaf))?;
+            }
         }
         Ok(is_whole)
     }
@@ -160,20 +211,36 @@ impl Salvage<'_> {
         for some in records.chunks(ROWS_PER_COMMIT) {
             let tx = self.conn.transaction()?;
             for record in some {
-                copy_body(&tx, &mut self.kept, record)?;
+                copy_body(&tx, &mut self.kept, &mut self.renamed, record)?;
             }
             tx.commit()?;
         }
         Ok(is_whole)
     }
 
-    /// The fresh file has the damaged one's layout: the same migrations made both, and roots never move.
-    fn root(&self, table: &str) -> rusqlite::Result<u32> {
-        self.conn.query_row(
-            "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = ?1",
-            [table],
-            |row| row.get(0),
-        )
+    /// Where a table may begin: where the damaged file says, and where it does in the fresh one, which has the same layout if the
+    /// same migrations made both.
+    fn roots(&mut self, table: &str) -> rusqlite::Result<BTreeSet<u32>> {
+        let fresh = self
+            .conn
+            .query_row(
+                "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = ?1",
+                [table],
+                |row| row.get(0),
+            )
+            .optional()?;
+        let mut roots: BTreeSet<u32> = fresh.into_iter().collect();
+        for leaf in self.pages.leaves(SCHEMA_ROOT).pages {
+            for Record { values, .. } in self.pages.records(Image::newest(leaf)).0 {
+                if let (Some(Value::Text(name)), Some(Value::Integer(root))) =
+                    (values.get(NAME_COLUMN), values.get(ROOT_COLUMN))
+                    && name == table
+                {
+                    roots.extend(u32::try_from(*root).ok());
+                }
+            }
+        }
+        Ok(roots)
     }
 
     fn settle_accounts(&mut self, known: Option<State>, aside: &Path) -> rusqlite::Result<SalvageReport> {
@@ -195,8 +262,7 @@ impl Salvage<'_> {
             state.seq_end = state.seq_end.saturating_add(SEQ_BLOCK);
         }
         let tx = self.conn.transaction()?;
-        tx.execute("DELETE FROM ledger", [])?;
-        state.store(&tx, None)?;
+        state.store(&tx)?;
         tx.commit()?;
         Ok(SalvageReport {
             set_aside: aside.to_owned(),
@@ -237,26 +303,34 @@ pub(super) fn corrected(conn: &Connection, state: &State) -> rusqlite::Result<Le
     Ok(ledger)
 }
 
-fn copy_body(conn: &Connection, kept: &mut BTreeSet<u64>, record: &Record) -> rusqlite::Result<()> {
+fn copy_body(
+    conn: &Connection,
+    kept: &mut BTreeSet<u64>,
+    renamed: &mut BTreeMap<i64, i64>,
+    record: &Record,
+) -> rusqlite::Result<()> {
     let columns = record.values.len();
     let Some(stored) = StoredBatch::from_values(record.rowid, &record.values) else { return Ok(()) };
     let Some(Batch { seqs, .. }) = stored.batch() else { return Ok(()) };
-    let insert = match columns {
+    match columns {
         // Of one that left the quarantine, or entered it, what it was before may be found, too.
-        BATCH_COLUMNS if is_open(conn, seqs)? && !kept.contains(&seqs.first) => {
-            "INSERT OR IGNORE INTO batch VALUES"
+        BATCH_COLUMNS | BATCH_COLUMNS_BY_ID if is_open(conn, seqs)? && !kept.contains(&seqs.first) => {
+            let RowId(id) = backlog::insert(conn, &stored)?;
+            if columns == BATCH_COLUMNS_BY_ID {
+                renamed.insert(record.rowid, id);
+            }
         }
-        QUARANTINE_COLUMNS if is_kept(conn, seqs)? => "INSERT OR IGNORE INTO quarantine VALUES",
-        _ => return Ok(()),
-    };
-    let mut values = record.values.clone();
-    values[0] = Value::Integer(record.rowid);
-    if columns == QUARANTINE_COLUMNS {
-        kept.insert(seqs.first);
-        make_reason_known(&mut values[REASON_COLUMN]);
+        QUARANTINE_COLUMNS if is_kept(conn, seqs)? => {
+            kept.insert(seqs.first);
+            let mut values = record.values.clone();
+            values[0] = Value::Integer(record.rowid);
+            make_reason_known(&mut values[REASON_COLUMN]);
+            let marks = vec!["?"; columns].join(", ");
+            let insert = format!("INSERT OR IGNORE INTO quarantine VALUES ({marks})");
+            conn.execute(&insert, params_from_iter(values))?;
+        }
+        _ => {}
     }
-    let marks = vec!["?"; columns].join(", ");
-    conn.execute(&format!("{insert} ({marks})"), params_from_iter(values))?;
     Ok(())
 }
 
@@ -269,9 +343,11 @@ fn make_reason_known(reason: &mut Value) {
     }
 }
 
-/// Whether the batch has no fate yet.
+/// Whether the batch has no fate yet, and is not in the backlog already.
 fn is_open(conn: &Connection, seqs: SeqRange) -> rusqlite::Result<bool> {
-    Ok(fates::of(conn, seqs.first)?.is_none() && fates::of(conn, seqs.last)?.is_none())
+    Ok(fates::of(conn, seqs.first)?.is_none()
+        && fates::of(conn, seqs.last)?.is_none()
+        && backlog::find(conn, seqs.first)?.is_none())
 }
 
 /// Whether the batch is still in quarantine. One that was given up or replayed may lie on a page that is free.

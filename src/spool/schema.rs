@@ -25,10 +25,21 @@ pub(super) const APPLICATION_ID: i32 = 0x4953_5031;
 pub(super) const PAGE_BYTES: u64 = 16 << 10;
 
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
-const STEPS: &[M<'static>] = &[M::up(include_str!("../../migrations/001_first.sql"))];
+const STEPS: &[M<'static>] = &[
+    M::up(include_str!("../../migrations/001_first.sql")),
+    M::up(include_str!("../../migrations/002_one_row.sql")),
+    M::up(include_str!("../../migrations/003_batch_by_number.sql")),
+];
 
 /// The schema version this crate writes.
 pub(super) const VERSION: u32 = STEPS.len() as u32;
+
+/// The first version that keeps the ledger in the row of the state.
+pub(super) const LEDGER_IN_STATE: u32 = 2;
+
+/// The first version in which a batch lies under its first number. In the one before, `rowid` is another number; all else
+/// that is asked of the table is the same, so its batches are sent from there.
+const BATCH_BY_NUMBER: u32 = 3;
 
 /// How long to wait for another program's lock. The only other programs are those that look in for a moment.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -50,8 +61,8 @@ pub(super) fn probe(conn: &Connection, during: &str) -> Result<Probed, SpoolErro
     let number = |pragma: &str| conn.query_row(pragma, [], |row| row.get::<_, i64>(0)).during(during);
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
     let id = number("PRAGMA application_id")?;
-    let version = number("PRAGMA user_version")?;
-    if tables == 0 && id == 0 && version == 0 {
+    let found = version(conn).during(during)?;
+    if tables == 0 && id == 0 && found == 0 {
         return Ok(Probed::Empty);
     }
     if id != i64::from(APPLICATION_ID) {
@@ -59,7 +70,6 @@ pub(super) fn probe(conn: &Connection, during: &str) -> Result<Probed, SpoolErro
         let kind = if is_ours(conn) { SpoolErrorKind::Damaged } else { SpoolErrorKind::NotASpool };
         return Err(SpoolError::new(kind, during));
     }
-    let found = u32::try_from(version).unwrap_or(0);
     match found {
         0 => Err(SpoolError::new(SpoolErrorKind::Damaged, during)),
         1..=VERSION => Ok(Probed::Spool { version: found }),
@@ -167,13 +177,43 @@ pub(super) fn connect_to_write(path: &Path, sync: SyncMode) -> rusqlite::Result<
     Ok(conn)
 }
 
-/// Brings an empty or an older file to this version, in one transaction.
+/// Brings an empty or an older file to this version, in one transaction; one in which batches lie to the last version in which
+/// they lie as they do, until it is opened without any.
 pub(super) fn migrate(conn: &mut Connection, during: &str) -> Result<(), SpoolError> {
-    migrate_by(&MIGRATIONS, conn, during)
+    let target = newest_at_once(conn).during(during)?;
+    migrate_to(&MIGRATIONS, target, conn, during)
 }
 
-fn migrate_by(migrations: &Migrations<'_>, conn: &mut Connection, during: &str) -> Result<(), SpoolError> {
-    match migrations.to_latest(conn) {
+/// The newest version that costs the same however much lies in the file.
+fn newest_at_once(conn: &Connection) -> rusqlite::Result<u32> {
+    let found = version(conn)?;
+    let has_batches = (1..BATCH_BY_NUMBER).contains(&found)
+        && conn.query_row("SELECT EXISTS (SELECT 1 FROM batch)", [], |row| row.get(0))?;
+    Ok(if has_batches { BATCH_BY_NUMBER - 1 } else { VERSION })
+}
+
+/// The version a file says it has; 0 if it is new, or damaged.
+pub(super) fn version(conn: &Connection) -> rusqlite::Result<u32> {
+    conn.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
+        .map(|number| u32::try_from(number).unwrap_or(0))
+}
+
+/// An empty file of an older version.
+#[cfg(test)]
+pub(super) fn create_old(path: &Path, version: u32) -> Connection {
+    File::create(path).unwrap();
+    let mut conn = connect_to_write(path, SyncMode::Normal).unwrap();
+    migrate_to(&MIGRATIONS, version, &mut conn, "test").unwrap();
+    conn
+}
+
+fn migrate_to(
+    migrations: &Migrations<'_>,
+    target: u32,
+    conn: &mut Connection,
+    during: &str,
+) -> Result<(), SpoolError> {
+    match migrations.to_version(conn, target as usize) {
         Ok(()) => Ok(()),
         Err(rusqlite_migration::Error::RusqliteError { err, .. }) => Err(err).during(during),
         Err(error) => {
@@ -209,47 +249,92 @@ mod tests {
         }
     }
 
-    /// A second step made up: it rewrites every row, so that it is of many pages.
+    /// A step made up: it rewrites every row, so that it is of many pages.
     const NEXT: &str = "ALTER TABLE batch ADD COLUMN colour TEXT; UPDATE batch SET colour = 'red' || body; \
                         CREATE INDEX batch_colour ON batch (colour);";
 
-    /// Copies of the files as a kill leaves them at some moments of a migration, and what opening them finds.
+    fn with_next() -> Vec<M<'static>> {
+        [STEPS, &[M::up(NEXT)]].concat()
+    }
+
+    fn number(conn: &Connection, query: &str) -> Option<i64> {
+        conn.query_row(query, [], |row| row.get(0)).ok()
+    }
+
     #[test]
     fn a_kill_during_a_migration_leaves_the_old_version_or_the_new_one() {
+        check_kills(&with_next(), VERSION, VERSION + 1, 60, |conn, version| {
+            let red = number(conn, "SELECT count(*) FROM batch WHERE colour IS NOT NULL");
+            assert_eq!(red.unwrap_or(0), if version == VERSION { 0 } else { 60 });
+        });
+    }
+
+    #[test]
+    fn the_ledger_is_in_its_table_or_in_the_state() {
+        check_kills(STEPS, 1, LEDGER_IN_STATE, 60, |conn, version| {
+            let apart = number(conn, "SELECT points FROM ledger WHERE key = 'accepted'");
+            let within = number(conn, "SELECT ledger ->> '$.accepted[0]' FROM spool");
+            assert_eq!((apart, within), if version == 1 { (Some(60), None) } else { (None, Some(60)) });
+            assert_eq!(number(conn, "SELECT count(*) FROM batch INDEXED BY batch_order"), Some(60));
+        });
+    }
+
+    #[test]
+    fn an_empty_file_of_any_version_gets_the_newest() {
+        for version in 1..VERSION {
+            check_kills(STEPS, version, VERSION, 0, |conn, found| {
+                let has_id = number(conn, "SELECT count(id) FROM batch").is_some();
+                assert_eq!(has_id, found < BATCH_BY_NUMBER);
+                assert_eq!(number(conn, "SELECT count(*) FROM attempt"), Some(i64::from(has_id)));
+            });
+        }
+    }
+
+    /// Brings a file with so many batches from one version to another. Copies of it as a kill leaves them at some moments have the
+    /// one or the other, which `check` looks at, and can be brought to the other.
+    fn check_kills(steps: &[M<'static>], from: u32, to: u32, batches: i64, check: fn(&Connection, u32)) {
+        let migrations = Migrations::new(steps.to_vec());
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("plant.db");
         File::create(&path).unwrap();
         let mut conn = connect_to_write(&path, SyncMode::Normal).unwrap();
-        migrate(&mut conn, "test").unwrap();
-        for number in 1..=60 {
-            let insert = "INSERT INTO batch VALUES (?1, ?1, ?1, 1, 'x', 'x', 1, 1, 1, 1, 'x', NULL, 1, zeroblob(5000))";
-            conn.execute(insert, [number]).unwrap();
+        migrate_to(&migrations, from, &mut conn, "test").unwrap();
+        let id = if from < BATCH_BY_NUMBER { "?1, " } else { "" };
+        for number in 1..=batches {
+            let values = "?1, ?1, 1, 'x', 'x', 1, 1, 1, 1, 'x', NULL, 1, zeroblob(5000)";
+            conn.execute(&format!("INSERT INTO batch VALUES ({id}{values})"), [number]).unwrap();
+        }
+        conn.execute("INSERT INTO attempt VALUES (1, 1, 1, 1, 'x')", []).unwrap();
+        if from < LEDGER_IN_STATE {
+            let state = vec!["0"; 17].join(", ");
+            conn.execute(&format!("INSERT INTO spool VALUES (1, 'x', {state})"), []).unwrap();
+            conn.execute("INSERT INTO ledger VALUES ('accepted', ?1, 9)", [batches]).unwrap();
+        }
+        if steps.len() == STEPS.len() {
+            assert_eq!(newest_at_once(&conn).unwrap(), to);
         }
         let log = |path: &Path| path.with_file_name("plant.db-wal");
         let before = std::fs::metadata(log(&path)).unwrap().len();
-        let steps = [STEPS, &[M::up(NEXT)]].concat();
-        migrate_by(&Migrations::new(steps.clone()), &mut conn, "test").unwrap();
+        migrate_to(&migrations, to, &mut conn, "test").unwrap();
         let (database, after) = (std::fs::read(&path).unwrap(), std::fs::read(log(&path)).unwrap());
-        assert!(after.len() as u64 > before + 20 * PAGE_BYTES);
+        assert!(after.len() as u64 > before);
 
         // A kill, or a power cut, at some moments between the first write and the last.
         let mut found = std::collections::BTreeSet::new();
-        let step = (after.len() - before as usize) / 12;
+        let step = ((after.len() - before as usize) / 12).max(1);
         for end in (before as usize..=after.len()).step_by(step).chain([after.len()]) {
             let copy = tempfile::tempdir().unwrap();
             let path = copy.path().join("plant.db");
             std::fs::write(&path, &database).unwrap();
             std::fs::write(log(&path), &after[..end]).unwrap();
             let mut conn = connect_to_write(&path, SyncMode::Normal).unwrap();
-            let version: u32 = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-            found.insert(version);
-            let red =
-                conn.query_row("SELECT count(*) FROM batch WHERE colour IS NOT NULL", [], |row| row.get(0));
-            assert_eq!(red.unwrap_or(0), if version == VERSION { 0 } else { 60 }, "{end}");
-            migrate_by(&Migrations::new(steps.clone()), &mut conn, "test").unwrap();
+            found.insert(version(&conn).unwrap());
+            check(&conn, version(&conn).unwrap());
+            migrate_to(&migrations, to, &mut conn, "test").unwrap();
+            check(&conn, to);
             let sound: String = conn.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
             assert_eq!(sound, "ok");
         }
-        assert_eq!(found.into_iter().collect::<Vec<_>>(), [VERSION, VERSION + 1]);
+        assert_eq!(found.into_iter().collect::<Vec<_>>(), [from, to]);
     }
 }

@@ -1,10 +1,14 @@
-//! What the spool knows about itself: one row, and the ledger, under one checksum.
+//! What the spool knows about itself: one row, the ledger in it, under one checksum.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use rusqlite::{Connection, Row, params};
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::row::{count, int};
+use super::schema;
 use crate::values::fate::Fate;
 use crate::values::ledger::Backlog;
 use crate::values::ledger::{Ledger, Tally};
@@ -20,7 +24,7 @@ pub struct QuarantineSize {
     pub bytes: u64,
 }
 
-/// The row of table `spool`, with the ledger. Changed on a copy, and taken over when the transaction is on disk.
+/// The row of table `spool`. Changed on a copy, and taken over when the transaction is on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct State {
     pub(super) uuid: Uuid,
@@ -68,31 +72,22 @@ impl State {
         SpoolTag(self.uuid.as_fields().0)
     }
 
-    /// Reads the state; `None` if its checksum is wrong.
+    /// Reads the state, also of a file of an older version; `None` if its checksum is wrong.
     pub(super) fn load(conn: &Connection) -> rusqlite::Result<Option<Self>> {
-        let mut statement = conn.prepare_cached(SELECT)?;
-        let (mut state, checksum) =
-            statement.query_row([], |row| Ok((Self::from_row(row)?, row.get::<_, i64>(17)?)))?;
-        let mut ledger = conn.prepare_cached("SELECT key, points, bytes FROM ledger")?;
-        let mut rows = ledger.query([])?;
-        while let Some(row) = rows.next()? {
-            let tally = Tally::new(count(row.get(1)?), count(row.get(2)?));
-            state.count_key(row.get_ref(0)?.as_str()?, tally);
-        }
+        let is_apart = schema::version(conn)? < schema::LEDGER_IN_STATE;
+        let ledger = if is_apart { LEDGER_APART } else { "ledger" };
+        let (mut state, checksum, ledger) = conn.query_row(
+            &format!("SELECT {COLUMNS}, checksum, {ledger} FROM spool WHERE id = 1"),
+            [],
+            |row| Ok((Self::from_row(row)?, row.get::<_, i64>(17)?, row.get::<_, String>(18)?)),
+        )?;
+        let Some(ledger) = ledger_from_json(&ledger) else { return Ok(None) };
+        state.ledger = ledger;
         Ok((state.checksum() == checksum).then_some(state))
     }
 
-    /// Writes the row anew, and of the ledger what differs from `before`.
-    pub(super) fn store(&self, conn: &Connection, before: Option<&Self>) -> rusqlite::Result<()> {
-        let old = before.map(|state| &state.ledger);
-        if old.is_none_or(|old| old.accepted() != self.ledger.accepted()) {
-            store_tally(conn, ACCEPTED, self.ledger.accepted())?;
-        }
-        for fate in Fate::ALL {
-            if old.is_none_or(|old| old.of(fate) != self.ledger.of(fate)) {
-                store_tally(conn, fate.key(), self.ledger.of(fate))?;
-            }
-        }
+    /// Writes the row anew.
+    pub(super) fn store(&self, conn: &Connection) -> rusqlite::Result<()> {
         conn.prepare_cached(REPLACE)?.execute(params![
             self.uuid.to_string(),
             int(self.generation),
@@ -112,18 +107,9 @@ impl State {
             self.clock_ms,
             self.expiry_after_ms,
             self.checksum(),
+            ledger_to_json(&self.ledger),
         ])?;
         Ok(())
-    }
-
-    /// Adds one row of the ledger table. A key of no fate we know can only come from a damaged file or from a newer
-    /// version that told us so by its schema number.
-    pub(super) fn count_key(&mut self, key: &str, tally: Tally) {
-        match Fate::from_key(key) {
-            Some(fate) => self.ledger.settle(fate, tally),
-            None if key == ACCEPTED => self.ledger.accept(tally),
-            None => {}
-        }
     }
 
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -173,33 +159,79 @@ impl State {
         ] {
             crc.update(&number.to_le_bytes());
         }
-        let fates = Fate::ALL.into_iter().map(|fate| (fate.key(), self.ledger.of(fate)));
-        for (key, tally) in std::iter::once((ACCEPTED, self.ledger.accepted())).chain(fates) {
-            // Without the zeros, so that a fate added later does not spoil the checksums of old files.
-            if !tally.is_zero() {
-                crc.update(key.as_bytes());
-                crc.update(&tally.points.to_le_bytes());
-                crc.update(&tally.bytes.to_le_bytes());
-            }
+        for (key, tally) in entries(&self.ledger) {
+            crc.update(key.as_bytes());
+            crc.update(&tally.points.to_le_bytes());
+            crc.update(&tally.bytes.to_le_bytes());
         }
         i64::from(crc.finalize())
     }
 }
 
 /// The ledger's key for everything that was ever accepted.
-pub(super) const ACCEPTED: &str = "accepted";
+const ACCEPTED: &str = "accepted";
 
-const SELECT: &str = "SELECT uuid, generation, life_first, seq_end, stamp_last, clean_stop, unclean_ends, commit_number, \
-     refused, batches, points, bytes, quarantine_batches, quarantine_bytes, fate_floor, clock_ms, expiry_after_ms, \
-     checksum FROM spool WHERE id = 1";
+const COLUMNS: &str = "uuid, generation, life_first, seq_end, stamp_last, clean_stop, unclean_ends, commit_number, refused, \
+     batches, points, bytes, quarantine_batches, quarantine_bytes, fate_floor, clock_ms, expiry_after_ms";
+
+/// The ledger of a file that has a table for it, as it stands in the row otherwise.
+const LEDGER_APART: &str = "(SELECT json_group_object(key, json_array(points, bytes)) FROM ledger)";
 
 const REPLACE: &str = "INSERT OR REPLACE INTO spool (id, uuid, generation, life_first, seq_end, stamp_last, clean_stop, \
      unclean_ends, commit_number, refused, batches, points, bytes, quarantine_batches, quarantine_bytes, fate_floor, \
-     clock_ms, expiry_after_ms, checksum) \
-     VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+     clock_ms, expiry_after_ms, checksum, ledger) \
+     VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 
-fn store_tally(conn: &Connection, key: &str, tally: Tally) -> rusqlite::Result<()> {
-    conn.prepare_cached("INSERT OR REPLACE INTO ledger (key, points, bytes) VALUES (?1, ?2, ?3)")?
-        .execute(params![key, int(tally.points), int(tally.bytes)])?;
-    Ok(())
+/// What the ledger holds, without the zeros, so that a fate added later does not spoil the checksums of old files.
+fn entries(ledger: &Ledger) -> impl Iterator<Item = (&'static str, Tally)> {
+    let fates = Fate::ALL.into_iter().map(|fate| (fate.key(), ledger.of(fate)));
+    std::iter::once((ACCEPTED, ledger.accepted())).chain(fates).filter(|(_, tally)| !tally.is_zero())
+}
+
+/// As in `{"accepted":[7,700],"delivered":[5,500]}`.
+fn ledger_to_json(ledger: &Ledger) -> String {
+    let mut json = String::with_capacity(256);
+    for (key, Tally { points, bytes, .. }) in entries(ledger) {
+        let begin = if json.is_empty() { '{' } else { ',' };
+        // Keys are plain words, and writing to a string does not fail.
+        let _infallible = write!(json, "{begin}\"{key}\":[{points},{bytes}]");
+    }
+    json.push_str(if json.is_empty() { "{}" } else { "}" });
+    json
+}
+
+/// `None` if that is no ledger. A key of no fate we know can only come from a damaged file or from a newer version that told
+/// us so by its schema number.
+fn ledger_from_json(json: &str) -> Option<Ledger> {
+    let mut ledger = Ledger::default();
+    for (key, (points, bytes)) in serde_json::from_str::<BTreeMap<String, (u64, u64)>>(json).ok()? {
+        let tally = Tally::new(points, bytes);
+        match Fate::from_key(&key) {
+            Some(fate) => ledger.settle(fate, tally),
+            None if key == ACCEPTED => ledger.accept(tally),
+            None => {}
+        }
+    }
+    Some(ledger)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_is_read_back_from_its_json() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger_to_json(&ledger), "{}");
+        assert_eq!(ledger_from_json("{}"), Some(ledger.clone()));
+        ledger.accept(Tally::new(7, 700));
+        assert_eq!(ledger_to_json(&ledger), r#"{"accepted":[7,700]}"#);
+        for (index, fate) in Fate::ALL.into_iter().enumerate() {
+            ledger.settle(fate, Tally::new(index as u64, 10));
+        }
+        assert_eq!(ledger_from_json(&ledger_to_json(&ledger)), Some(ledger));
+        for damaged in ["", "{", "[]", r#"{"accepted":7}"#, r#"{"accepted":[-1,0]}"#] {
+            assert_eq!(ledger_from_json(damaged), None, "{damaged}");
+        }
+    }
 }

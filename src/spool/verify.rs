@@ -199,8 +199,8 @@ impl Verification {
 
     fn backlog(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         let mut statement = conn.prepare(
-            "SELECT id, first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, origin, \
-             parent, checksum, body FROM batch NOT INDEXED ORDER BY id",
+            "SELECT rowid, first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, origin, \
+             parent, checksum, body FROM batch NOT INDEXED ORDER BY rowid",
         )?;
         let checked = self.rows("batch", statement.query([])?);
         checked.map(|checked| self.backlog = checked)

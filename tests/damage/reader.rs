@@ -15,6 +15,9 @@ pub(crate) const LOG_HEADER: usize = 32;
 pub(crate) const FRAME_HEADER: usize = 24;
 pub(crate) const FRAME: usize = FRAME_HEADER + PAGE;
 
+/// What tells a row of the quarantine from one of the backlog.
+const QUARANTINE_COLUMNS: usize = 19;
+
 /// The first byte of a page with a table's rows.
 const TABLE_LEAF: u8 = 0x0d;
 
@@ -241,7 +244,9 @@ fn found(values: &[Value], images: &[Image], files: &Files) -> Batch {
         parts.insert(0, vec![image.place(at..at + length)]);
         copies.push(Copy { parts });
     }
-    Batch { first_seq: integer(1) as u64, lines: lines.collect(), copies }
+    // In the backlog a batch lies under its first number, in quarantine under an id.
+    let first_seq = integer(usize::from(values.len() == QUARANTINE_COLUMNS));
+    Batch { first_seq: first_seq as u64, lines: lines.collect(), copies }
 }
 
 /// Where the rest of a record stands: each page of it in any of its versions that has the right content.

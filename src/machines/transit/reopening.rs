@@ -144,10 +144,16 @@ impl Transit {
     /// After a reopening: rows that the file has let go, by an eviction whose answer was lost, have been counted there. One
     /// that was lost in a salvage is counted there as damaged, and was delivered all the same.
     fn match_settled(&mut self, salvaged: bool, find: &mut impl FnMut(u64) -> Found, now: Instant) {
-        let (there, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.books.unsaved.settle)
-            .into_iter()
-            .partition(|(row, _)| find(row.first_seq).row().is_some());
-        self.books.unsaved.settle = there;
+        let mut gone = Vec::new();
+        for (mut row, tally) in std::mem::take(&mut self.books.unsaved.settle) {
+            match find(row.first_seq).row() {
+                Some(there) => {
+                    row.row = there;
+                    self.books.unsaved.settle.push((row, tally));
+                }
+                None => gone.push((row, tally)),
+            }
+        }
         for (row, tally) in gone.into_iter().filter(|_| salvaged) {
             if matches!(find(row.first_seq), Found::Settled(_)) {
                 continue;

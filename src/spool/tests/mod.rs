@@ -12,6 +12,7 @@ mod place;
 mod plans;
 mod replays;
 mod rescue;
+mod versions;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
