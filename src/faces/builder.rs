@@ -223,7 +223,10 @@ impl DatabaseBuilder {
         config.check()?;
         HttpClient::check(&config.http)?;
         let encoder = Encoder::new(config.precision, &config.lines)?;
-        let options = config.spool.as_ref().map(spool_options);
+        let options = config
+            .spool
+            .as_ref()
+            .map(|spool| spool_options(spool, config.batch.compression != Compression::None));
         let opened = options.as_ref().map(|options| Spool::open(options, SystemTime::now())).transpose()?;
         let in_memory = opened.is_none();
         let arbiter = self.arbiter.map_or_else(arbiters::next, Ok)?;
@@ -237,7 +240,7 @@ impl DatabaseBuilder {
     }
 }
 
-fn spool_options(config: &SpoolConfig) -> SpoolOptions {
+fn spool_options(config: &SpoolConfig, is_compressed: bool) -> SpoolOptions {
     SpoolOptions {
         path: config.path.clone(),
         sync: config.sync,
@@ -246,5 +249,6 @@ fn spool_options(config: &SpoolConfig) -> SpoolOptions {
         when_full: config.when_full,
         free_reserve_bytes: config.free_reserve_bytes,
         quarantine_bytes_max: config.quarantine_bytes_max,
+        is_compressed,
     }
 }

@@ -17,7 +17,6 @@ use super::quarantine::{self, Why};
 use super::replay;
 use super::room;
 use super::row::{StoredBatch, int};
-use super::schema::PAGE_BYTES;
 use super::split;
 use super::state::State;
 use crate::failpoint::failpoint;
@@ -60,7 +59,9 @@ impl Spool {
         } else {
             room::for_bodies(&self.conn, &self.paths, &self.options)
         };
-        let bodies = Bodies::fitting(plan, room.during(&during)?);
+        let room = room.during(&during)?;
+        let bodies = Bodies::fitting(plan, room);
+        let before = self.state.backlog.bytes;
         let mut done = self.transact(plan, bodies, now_ms, stepped, &during);
         // An acknowledgement needs less room than a body: what was delivered must not be sent again and again because the
         // disk is full.
@@ -71,6 +72,7 @@ impl Spool {
             done = self.transact(plan, Bodies::NONE, now_ms, stepped, &during);
         }
         let mut committed = done.inspect_err(|error| self.note_failure(error))?;
+        self.unseen.note(written + before.abs_diff(self.state.backlog.bytes), room);
         self.lacks_room = committed.withheld == Some(Withheld::DiskFull);
         committed.records_are_dear = self.records_are_dear().unwrap_or(false);
         Ok(committed)
@@ -387,8 +389,8 @@ impl<'a> Work<'a> {
 
     /// Whether the batch fits, after dropping what may be dropped.
     fn make_room(&mut self, stored: &StoredBatch, oldest_new: u64) -> rusqlite::Result<bool> {
-        let needed = room::pages_for(stored);
-        if needed.saturating_mul(PAGE_BYTES) > self.options.bytes_max {
+        let needed = room::bytes_for(stored, room::page_bytes(self.conn)?);
+        if needed > self.options.bytes_max {
             // It fits into no spool of this size: dropping others for it would be in vain.
             return Ok(false);
         }

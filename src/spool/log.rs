@@ -11,7 +11,6 @@ use std::io;
 use std::path::Path;
 
 use super::pages::{array, read_at};
-use super::schema::PAGE_BYTES;
 
 const HEADER_BYTES: u64 = 32;
 const FRAME_HEADER_BYTES: usize = 24;
@@ -50,14 +49,14 @@ struct Frame {
 }
 
 impl Log {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, page_bytes: u64) -> io::Result<Self> {
         let mut file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
             Err(error) => return Err(error),
         };
         let mut log = Self::default();
-        log.index(&mut file)?;
+        log.index(&mut file, page_bytes)?;
         log.file = Some(file);
         Ok(log)
     }
@@ -114,15 +113,15 @@ impl Log {
         before.checked_sub(1).map(|last| self.frames[places[last]].content)
     }
 
-    fn index(&mut self, file: &mut File) -> io::Result<()> {
-        let frame_bytes = FRAME_HEADER_BYTES as u64 + PAGE_BYTES;
+    fn index(&mut self, file: &mut File, page_bytes: u64) -> io::Result<()> {
+        let frame_bytes = FRAME_HEADER_BYTES as u64 + page_bytes;
         let count = file.metadata()?.len().saturating_sub(HEADER_BYTES) / frame_bytes;
         if count == 0 {
             return Ok(());
         }
         let mut header = [0; HEADER_BYTES as usize];
         read_at(file, 0, &mut header)?;
-        let mut frame = vec![0; FRAME_HEADER_BYTES + PAGE_BYTES as usize];
+        let mut frame = vec![0; FRAME_HEADER_BYTES + page_bytes as usize];
         read_at(file, HEADER_BYTES, &mut frame)?;
         let is_big_endian = header[3] & 1 == 1;
         let seed = checksum([0, 0], &header[..24], is_big_endian);

@@ -7,23 +7,23 @@ use super::error::{During, SpoolError, SpoolErrorKind, kind_of};
 use super::open::{Spool, checkpoint_all};
 use super::paths;
 use super::room;
-use super::schema::PAGE_BYTES;
 use super::set_aside;
 use super::state::State;
 use crate::log;
 
-/// Free pages kept for each page in use, beside as much as gathers in the log at the least (16 MiB, less on a small disk). The newest batches lie at the end of the file, so that in the middle of a backlog each
+/// Free pages kept for each page in use, beside as much as gathers in the log at the least (16 MiB, less on a small disk). The
+/// newest batches lie at the end of the file, so that in the middle of a backlog each
 /// page that is cut off is one that has to be moved, and written twice more. Most of them leave by themselves before.
-const KEPT_FOR_USED: u64 = 3;
+const KEPT_FOR_USED: u64 = 15;
 
-/// Pages given back in one call (4 MiB), some milliseconds of work.
-const PAGES_PER_CALL: u64 = 256;
+/// Bytes given back in one call, some milliseconds of work.
+const BYTES_PER_CALL: u64 = 4 << 20;
 
 /// Slices given back in a closing: of a gigabyte, a second's work.
 const SLICES_AT_LEAVE: usize = 256;
 
 /// The same where the disk is low, and so many may have to be moved.
-const PAGES_PER_CALL_LOW: u64 = 32;
+const BYTES_PER_CALL_LOW: u64 = 512 << 10;
 
 /// How far the log grows beyond where it is due to be copied before a reader that is in the way is no longer spared: then the
 /// checkpoint waits for it.
@@ -55,6 +55,39 @@ impl Tidied {
     }
 }
 
+/// How much may be written or freed, and in how many transactions, before the files are looked at again: to ask for the sizes of
+/// the file, of the log and of the free pages takes as long as a small transaction, but for its sync.
+const UNSEEN_BYTES: u64 = 2 << 20;
+const UNSEEN_COMMITS: u32 = 16;
+
+/// What was done since the files were last looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unseen {
+    commits: u32,
+    bytes: u64,
+    /// There was no room for bodies: no time to wait.
+    is_low: bool,
+    /// What was found then.
+    found: Maintained,
+}
+
+impl Unseen {
+    /// Notes a transaction that wrote and freed so many bytes, about.
+    pub(super) fn note(&mut self, bytes: u64, is_low: bool) {
+        self.commits += 1;
+        self.bytes += bytes;
+        self.is_low |= is_low;
+    }
+
+    /// Whether there has been something, and not enough to look at.
+    const fn is_little(&self) -> bool {
+        matches!(self.commits, 1..UNSEEN_COMMITS)
+            && self.bytes < UNSEEN_BYTES
+            && !self.is_low
+            && !self.found.more
+    }
+}
+
 /// What a call of [`Spool::maintain`] found and did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Maintained {
@@ -74,14 +107,23 @@ impl Spool {
     pub(crate) fn maintain(&mut self, now: SystemTime) -> Result<Maintained, SpoolError> {
         let during = format!("tidy {}", self.paths.name());
         self.usable(&during)?;
-        self.see_to_files(&during)?;
         let now_ms = clock::unix_ms(now);
         let is_alone = self.tidied.is_far_from(&self.state);
         let rests = now_ms.saturating_sub(self.state.clock_ms) >= REST_AFTER_MS;
         if rests {
             self.stride.rest(&self.conn).during(&during)?;
         }
-        let tidied = self.tidy(now_ms).during(&during).inspect_err(|error| self.note_failure(error))?;
+        let tidied = if self.unseen.is_little() {
+            // The transaction has just looked whether the files are where they were.
+            let expiry_due = self.expiry_is_due(now_ms).during(&during);
+            expiry_due.map(|expiry_due| Maintained { expiry_due, ..self.unseen.found })
+        } else {
+            self.see_to_files(&during)?;
+            self.unseen = Unseen::default();
+            self.tidy(now_ms).during(&during)
+        };
+        let tidied = tidied.inspect_err(|error| self.note_failure(error))?;
+        self.unseen.found = tidied;
         if rests {
             self.conn.flush_prepared_statement_cache();
         }
@@ -91,23 +133,25 @@ impl Spool {
         Ok(tidied)
     }
 
-    /// Lets go of pages that are only kept for the next transaction, 16 KiB each: they are a read away.
+    /// Lets go of pages that are only kept for the next transaction: they are a read away.
     pub(super) fn give_pages_up(&self) -> rusqlite::Result<()> {
         self.conn.execute_batch("PRAGMA shrink_memory")
     }
 
     fn tidy(&mut self, now_ms: i64) -> rusqlite::Result<Maintained> {
         self.checkpoint_if_due()?;
+        let page_bytes = room::page_bytes(&self.conn)?;
+        let pages_per_call = BYTES_PER_CALL / page_bytes;
         let free = room::free_bytes(&self.paths);
         let has_other_room = self.ballast.see_to(free);
         let more = if self.is_low(free) {
             self.tidy_low()?
         } else {
-            let kept = self.stride.log_bytes_least() / PAGE_BYTES;
-            self.give_back(kept + KEPT_FOR_USED * room::used_pages(&self.conn)?, PAGES_PER_CALL)?
+            let kept = self.stride.log_bytes_least() / page_bytes;
+            self.give_back(kept + KEPT_FOR_USED * room::used_pages(&self.conn)?, pages_per_call)?
         };
         // A slice's worth, so that a queue that breathes does not copy its log after every commit.
-        let shrinks = !more && room::pages_cut_off(&self.conn, &self.paths)? >= PAGES_PER_CALL;
+        let shrinks = !more && room::pages_cut_off(&self.conn, &self.paths)? >= pages_per_call;
         let stood_in = has_other_room && self.log_bytes()? == 0;
         if stood_in || shrinks && self.log_bytes()? > 0 {
             self.empty_log()?;
@@ -184,7 +228,7 @@ impl Spool {
             .conn
             .prepare_cached("PRAGMA wal_checkpoint(NOOP)")?
             .query_row([], |row| Ok((row.get(1)?, row.get(2)?)))?;
-        Ok(frames.saturating_sub(copied).unsigned_abs() * PAGE_BYTES)
+        Ok(frames.saturating_sub(copied).unsigned_abs() * room::page_bytes(&self.conn)?)
     }
 
     /// Cuts off some free pages beyond those to keep; whether there are more.

@@ -11,8 +11,9 @@ use super::error::{During, SpoolError, SpoolErrorKind};
 use super::heritage::{self, Heritage};
 use super::lock::SpoolLock;
 use super::log::Log;
-use super::maintain::Tidied;
+use super::maintain::{Tidied, Unseen};
 use super::options::SpoolOptions;
+use super::pages;
 use super::paths::{self, Paths};
 use super::place::Place;
 use super::room;
@@ -52,6 +53,7 @@ pub(crate) struct Spool {
     pub(super) lacks_room: bool,
     /// The last transaction that was tidied up after.
     pub(super) tidied: Tidied,
+    pub(super) unseen: Unseen,
     pub(super) heritage: Heritage,
     _lock: SpoolLock,
 }
@@ -148,6 +150,7 @@ impl Spool {
             broken: None,
             lacks_room: false,
             tidied: Tidied::default(),
+            unseen: Unseen::default(),
             heritage: heritage.clone(),
             _lock: lock,
         };
@@ -305,12 +308,15 @@ pub(super) fn open_file(
             // The process ended while the log of a new file was switched on. Who only looks may not undo that.
             schema::roll_back(&paths.database).during(during)?;
         }
-        if schema::header_is_false(&paths.database).during(during)? {
+        let page_bytes = pages::page_bytes(paths).during(during)?;
+        if schema::header_is_false(&paths.database, page_bytes).during(during)? {
             return Err(SpoolError::new(SpoolErrorKind::Damaged, during));
         }
         let looking = schema::connect_to_look(&paths.database).during(during)?;
         let probed = schema::probe(&looking, during)?;
-        if options.sync == SyncMode::Full && Log::open(&paths.wal()).during(during)?.hides_commits() {
+        if options.sync == SyncMode::Full
+            && Log::open(&paths.wal(), page_bytes).during(during)?.hides_commits()
+        {
             return Err(SpoolError::new(SpoolErrorKind::Damaged, during));
         }
         if matches!(probed, Probed::Spool { .. }) && !is_new(&looking).during(during)? {
@@ -319,7 +325,8 @@ pub(super) fn open_file(
         }
     }
     write_again(&paths.wal()).during(during)?;
-    let mut conn = schema::connect_to_write(&paths.database, options.sync).during(during)?;
+    let mut conn =
+        schema::connect_to_write(&paths.database, options.sync, options.page_bytes()).during(during)?;
     schema::migrate(&mut conn, during)?;
     let is_new = begin_if_new(&mut conn).during(during)?;
     let state = load_checked(&conn, during)?;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::schema::{PAGE_BYTES, PAGE_BYTES_COMPRESSED};
 use crate::values::config::{SpoolFull, SyncMode};
 
 /// Where the spool lies, and its bounds.
@@ -21,9 +22,17 @@ pub(crate) struct SpoolOptions {
     /// Bytes that the quarantine takes up: bodies as stored, and a share for each batch. Beyond it the oldest are given up,
     /// counted as `rejected`.
     pub(crate) quarantine_bytes_max: u64,
+    /// Whether bodies will be compressed, most of them: a file that is made gets smaller pages then. One that is there keeps
+    /// its own.
+    pub(crate) is_compressed: bool,
 }
 
 impl SpoolOptions {
+    /// Bytes of a page of a file that is made.
+    pub(super) const fn page_bytes(&self) -> u64 {
+        if self.is_compressed { PAGE_BYTES_COMPRESSED } else { PAGE_BYTES }
+    }
+
     /// The defaults: `sync = full`, 1 GiB (a day of 1,000 points/s), no age bound, drop oldest, 64 MiB left free
     /// (the log and a few commits), 64 MiB of quarantine.
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
@@ -35,6 +44,7 @@ impl SpoolOptions {
             when_full: SpoolFull::default(),
             free_reserve_bytes: 64 << 20,
             quarantine_bytes_max: 64 << 20,
+            is_compressed: false,
         }
     }
 }

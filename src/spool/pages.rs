@@ -11,7 +11,8 @@ use std::path::Path;
 use rusqlite::types::Value;
 
 use super::log::{Log, Version};
-use super::schema::PAGE_BYTES;
+use super::paths::Paths;
+use super::schema::{PAGE_BYTES, PAGE_SIZES};
 
 /// Type bytes of b-tree pages.
 const TABLE_INNER: u8 = 0x05;
@@ -20,11 +21,16 @@ const INDEX_LEAF: u8 = 0x0a;
 
 /// Where the b-tree begins on the first page.
 const FILE_HEADER_BYTES: usize = 100;
-/// Payload of a table's row that stays on its leaf, and the least of a longer one that does.
-const LOCAL_MAX: usize = PAGE_BYTES as usize - 35;
-const LOCAL_MIN: usize = (PAGE_BYTES as usize - 12) * 32 / 255 - 23;
-/// Payload on an overflow page, behind the number of the next.
-const OVERFLOW_BYTES: usize = PAGE_BYTES as usize - 4;
+/// Where the header of the file says how many bytes a page has, and where that of the log does.
+const SIZE_IN_FILE: u64 = 16;
+const SIZE_IN_LOG: u64 = 8;
+/// How the pointer map begins, which is on the second page: the third is a root, and so has no parent.
+const MAP_BEGIN: [u8; 5] = [1, 0, 0, 0, 0];
+/// Rows of a leaf that may go on elsewhere. Each keeps an eighth of a page there, so that there are eight at the most; but a page of
+/// garbage may seem to have thousands, and to follow them all, to the end of the file each, would take minutes.
+const CHAINS_MAX: usize = 64;
+/// What an overflow page begins with: the number of the next.
+const OVERFLOW_HEAD: usize = 4;
 
 /// One row as it stands in a leaf: its row id (0 in a table without) and its columns.
 pub(super) struct Record {
@@ -50,6 +56,7 @@ pub(super) struct Image {
 /// The pages of a database: from its log, where they are there, else from its file.
 pub(super) struct Pages {
     database: File,
+    page_bytes: usize,
     count: u32,
     log: Log,
 }
@@ -62,12 +69,17 @@ impl Image {
 }
 
 impl Pages {
-    pub(super) fn open(database: &Path, log: &Path) -> io::Result<Self> {
-        let database = File::open(database)?;
-        let in_file = database.metadata()?.len().div_ceil(PAGE_BYTES);
-        let log = Log::open(log)?;
+    pub(super) fn open(paths: &Paths) -> io::Result<Self> {
+        let page_bytes = page_bytes(paths)?;
+        let database = File::open(&paths.database)?;
+        let in_file = database.metadata()?.len().div_ceil(page_bytes);
+        let log = Log::open(&paths.wal(), page_bytes)?;
         let count = u32::try_from(in_file).unwrap_or(u32::MAX).max(log.highest_page());
-        Ok(Self { database, count, log })
+        Ok(Self { database, page_bytes: page_bytes as usize, count, log })
+    }
+
+    pub(super) const fn page_bytes(&self) -> u64 {
+        self.page_bytes as u64
     }
 
     pub(super) fn count(&self) -> u32 {
@@ -82,8 +94,9 @@ impl Pages {
     /// All versions of pages that the log has, and those in the file that it replaces. Where a newer one is lost an older
     /// one may hold what it held, be it on another page.
     pub(super) fn all_images(&self) -> Vec<Image> {
-        let in_file = u32::try_from(self.database.metadata().map_or(0, |file| file.len()) / PAGE_BYTES)
-            .unwrap_or(u32::MAX);
+        let in_file =
+            u32::try_from(self.database.metadata().map_or(0, |file| file.len()) / self.page_bytes())
+                .unwrap_or(u32::MAX);
         let replaced = (2..=in_file)
             .filter(|number| self.log.has(*number))
             .map(|number| Image { number, version: Version::InFile });
@@ -123,26 +136,37 @@ impl Pages {
         }
         let Some(cells) = cells(&page, leaf.number, 8) else { return (Vec::new(), false) };
         let count = cells.len();
-        let records: Vec<Record> =
-            cells.into_iter().filter_map(|cell| self.record(&page, leaf, cell, kind == TABLE_LEAF)).collect();
+        let mut chains = CHAINS_MAX;
+        let records: Vec<Record> = cells
+            .into_iter()
+            .filter_map(|cell| self.record(&page, leaf, cell, kind == TABLE_LEAF, &mut chains))
+            .collect();
         let is_whole = records.len() == count;
         (records, is_whole)
     }
 
-    fn record(&mut self, page: &[u8], leaf: Image, cell: usize, has_rowid: bool) -> Option<Record> {
+    fn record(
+        &mut self,
+        page: &[u8],
+        leaf: Image,
+        cell: usize,
+        has_rowid: bool,
+        chains: &mut usize,
+    ) -> Option<Record> {
         let mut at = Cursor { bytes: page, at: cell };
         // No row is longer than all pages together, so a chain of pages that runs in a circle ends.
-        let length_max = self.count as usize * PAGE_BYTES as usize;
+        let length_max = self.count as usize * self.page_bytes;
         let length = usize::try_from(at.varint()?).ok().filter(|length| *length <= length_max)?;
         let rowid = if has_rowid { at.varint()? } else { 0 };
-        let local = local_bytes(length);
+        let local = local_bytes(length, self.page_bytes);
         let mut payload = at.take(local)?.to_vec();
         if local < length {
+            *chains = chains.checked_sub(1)?;
             let mut next = at.u32()?;
             while payload.len() < length {
                 let page = self.page(Image { number: next, ..leaf }).filter(|_| next > 1)?;
-                let part = (length - payload.len()).min(OVERFLOW_BYTES);
-                payload.extend_from_slice(page.get(4..4 + part)?);
+                let part = (length - payload.len()).min(self.page_bytes - OVERFLOW_HEAD);
+                payload.extend_from_slice(page.get(OVERFLOW_HEAD..OVERFLOW_HEAD + part)?);
                 next = Cursor { bytes: &page, at: 0 }.u32()?;
             }
         }
@@ -154,9 +178,10 @@ impl Pages {
         if number == 0 || number > self.count {
             return None;
         }
-        let mut page = vec![0; PAGE_BYTES as usize];
+        let mut page = vec![0; self.page_bytes];
         if !self.log.read(number, version, &mut page).ok()? {
-            read_at(&mut self.database, u64::from(number - 1) * PAGE_BYTES, &mut page).ok()?;
+            let offset = u64::from(number - 1) * self.page_bytes();
+            read_at(&mut self.database, offset, &mut page).ok()?;
         }
         Some(page)
     }
@@ -175,6 +200,34 @@ fn children(page: &[u8], number: u32) -> Option<Vec<u32>> {
     Some(children)
 }
 
+/// Bytes of a page, from three places that say it: damage may have hit any of them. SQLite believes the header of the file, and
+/// cannot read anything where that is false.
+pub(super) fn page_bytes(paths: &Paths) -> io::Result<u64> {
+    let mut database = open_if_there(&paths.database)?;
+    let begins_map = |size: &u64| bytes_at(&mut database, *size).is_some_and(|found| found == MAP_BEGIN);
+    if let Some(marked) = PAGE_SIZES.into_iter().find(begins_map) {
+        return Ok(marked);
+    }
+    let mut log = open_if_there(&paths.wal())?;
+    let in_header = bytes_at(&mut database, SIZE_IN_FILE).map(|size| u64::from(u16::from_be_bytes(size)));
+    let in_log = bytes_at(&mut log, SIZE_IN_LOG).map(|size| u64::from(u32::from_be_bytes(size)));
+    let said = [in_header, in_log].into_iter().flatten().find(|said| PAGE_SIZES.contains(said));
+    Ok(said.unwrap_or(PAGE_BYTES))
+}
+
+fn open_if_there(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
+/// Zeros behind the end of the file, nothing if it cannot be read.
+fn bytes_at<const N: usize>(file: &mut Option<File>, offset: u64) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    read_at(file.as_mut()?, offset, &mut bytes).ok().map(|()| bytes)
+}
+
 /// Where the cells of a b-tree page begin; `None` if there are more than it can hold.
 fn cells(page: &[u8], number: u32, header_bytes: usize) -> Option<Vec<usize>> {
     let start = tree_start(number);
@@ -187,12 +240,14 @@ fn tree_start(number: u32) -> usize {
     if number == 1 { FILE_HEADER_BYTES } else { 0 }
 }
 
-fn local_bytes(length: usize) -> usize {
-    if length <= LOCAL_MAX {
+/// How much of a table's row stands in its leaf.
+fn local_bytes(length: usize, page_bytes: usize) -> usize {
+    let (max, min) = (page_bytes - 35, (page_bytes - 12) * 32 / 255 - 23);
+    if length <= max {
         return length;
     }
-    let wanted = LOCAL_MIN + (length - LOCAL_MIN) % OVERFLOW_BYTES;
-    if wanted <= LOCAL_MAX { wanted } else { LOCAL_MIN }
+    let wanted = min + (length - min) % (page_bytes - OVERFLOW_HEAD);
+    if wanted <= max { wanted } else { min }
 }
 
 /// The columns of a record: a header of types, then their contents.

@@ -182,7 +182,8 @@ impl Room {
         }
         // As if its pages were not freed by the same move: in a spool that is full to the brim it would be the oldest,
         // and the next to be dropped.
-        let fits = room::fits(conn, room::pages_for(stored), self.file_bytes_max)?;
+        let needed = room::bytes_for(stored, room::page_bytes(conn)?);
+        let fits = room::fits(conn, needed, self.file_bytes_max)?;
         Ok((!fits).then_some(Withheld::SpoolFull))
     }
 }

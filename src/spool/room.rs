@@ -8,7 +8,6 @@ use super::options::SpoolOptions;
 use super::origin;
 use super::paths::{self, Paths};
 use super::row::{StoredBatch, count, int};
-use super::schema::PAGE_BYTES;
 use super::stride::LOG_BYTES_MAX;
 use crate::machines::plan::RowId;
 use crate::values::batch::Batch;
@@ -70,20 +69,7 @@ pub(super) fn fitting(batches: &[Batch], room: u64) -> usize {
 /// Whether the disk has what the database file will grow by when the log is copied into it. If the system does not
 /// tell, it has.
 pub(super) fn has_room_to_checkpoint(conn: &Connection, paths: &Paths) -> rusqlite::Result<bool> {
-    let growth = growth(conn, paths)?;
-    Ok(growth == 0 || free_bytes(paths) > growth)
-}
-
-/// Bytes by which the file is shorter than the database in it, some of which is in the log only.
-pub(super) fn growth(conn: &Connection, paths: &Paths) -> rusqlite::Result<u64> {
-    let length = pragma(conn, "PRAGMA page_count")? * PAGE_BYTES;
-    Ok(length.saturating_sub(paths::len(&paths.database)))
-}
-
-/// How far the log of a spool may grow: an eighth of the disk, or of the spool.
-pub(super) fn log_bytes_max(paths: &Paths, options: &SpoolOptions) -> u64 {
-    let disk = fs4::total_space(paths.folder()).unwrap_or(u64::MAX);
-    disk.min(options.bytes_max) / LOG_SHARE
+    use super::stride::LOG_BYTES_MAX;
 }
 
 /// Whether a second file of the size of this one finds room beside it. If the system does not tell, it does.
@@ -95,19 +81,25 @@ pub(super) fn has_room_to_salvage(paths: &Paths, options: &SpoolOptions) -> bool
 
 /// Pages behind the end of the database that the file still has: they go when the log is copied.
 pub(super) fn pages_cut_off(conn: &Connection, paths: &Paths) -> rusqlite::Result<u64> {
-    let pages = paths::len(&paths.database) / PAGE_BYTES;
+    let pages = paths::len(&paths.database) / page_bytes(conn)?;
     Ok(pages.saturating_sub(pragma(conn, "PRAGMA page_count")?))
 }
 
-/// Pages that storing the row may take at most.
-pub(super) fn pages_for(stored: &StoredBatch) -> u64 {
+/// Bytes that storing the row may take at most, in pages of this size.
+pub(super) fn bytes_for(stored: &StoredBatch, page_bytes: u64) -> u64 {
     let bytes = (stored.body.len() + stored.dest.len()) as u64;
-    bytes.div_ceil(PAGE_BYTES - 4) + PAGES_BESIDE_BODY
+    (bytes.div_ceil(page_bytes - 4) + PAGES_BESIDE_BODY).saturating_mul(page_bytes)
 }
 
-/// Whether so many more pages keep the file within its size. Free pages inside the file are used before it grows.
-pub(super) fn fits(conn: &Connection, pages: u64, bytes_max: u64) -> rusqlite::Result<bool> {
-    Ok((used_pages(conn)? + pages).saturating_mul(PAGE_BYTES) <= bytes_max)
+/// Whether so many more bytes keep the file within its size. Free pages inside the file are used before it grows.
+pub(super) fn fits(conn: &Connection, bytes: u64, bytes_max: u64) -> rusqlite::Result<bool> {
+    let used = used_pages(conn)?.saturating_mul(page_bytes(conn)?);
+    Ok(used.saturating_add(bytes) <= bytes_max)
+}
+
+/// Bytes of a page of this file.
+pub(super) fn page_bytes(conn: &Connection) -> rusqlite::Result<u64> {
+    pragma(conn, "PRAGMA page_size")
 }
 
 pub(super) fn used_pages(conn: &Connection) -> rusqlite::Result<u64> {
@@ -215,6 +207,8 @@ mod tests {
         );
     }
 
+    const PAGE_BYTES: u64 = 16 << 10;
+
     /// What an overflow page holds beside the number of the next: <https://www.sqlite.org/fileformat2.html#ovflpgs>.
     const OVERFLOW: usize = PAGE_BYTES as usize - 4;
 
@@ -223,7 +217,7 @@ mod tests {
         let dest = "0123456789";
         for (body, pages) in [(1, 9), (OVERFLOW - 10, 9), (OVERFLOW - 9, 10), (2 * OVERFLOW - 10, 10)] {
             let stored = StoredBatch::new(&batch(1, 1, &vec![b'x'; body]), dest, Origin::Live);
-            assert_eq!(pages_for(&stored), pages, "a body of {body} bytes");
+            assert_eq!(bytes_for(&stored, PAGE_BYTES), pages * PAGE_BYTES, "a body of {body} bytes");
         }
     }
 
@@ -244,8 +238,8 @@ mod tests {
         assert_eq!(used_pages(&conn).unwrap(), 2);
         for pages in [0, 1, 5] {
             let needed = (2 + pages) * PAGE_BYTES;
-            assert!(fits(&conn, pages, needed).unwrap(), "{pages}");
-            assert!(!fits(&conn, pages, needed - 1).unwrap(), "{pages}");
+            assert!(fits(&conn, pages * PAGE_BYTES, needed).unwrap(), "{pages}");
+            assert!(!fits(&conn, pages * PAGE_BYTES, needed - 1).unwrap(), "{pages}");
         }
     }
 

@@ -54,10 +54,11 @@ pub(super) fn replace(paths: &Paths, aside: &Paths) -> Result<SalvageReport, Spo
         steps::remove(&fresh.beside(part)).during(&during)?;
     }
     steps::create(&fresh.database).during(&during)?;
-    let mut conn = schema::connect_to_write(&fresh.database, SyncMode::Normal).during(&during)?;
+    let pages = Pages::open(aside).during(&during)?;
+    let mut conn =
+        schema::connect_to_write(&fresh.database, SyncMode::Normal, pages.page_bytes()).during(&during)?;
     schema::migrate(&mut conn, &during)?;
     steps::step().during(&during)?;
-    let pages = Pages::open(&aside.database, &aside.wal()).during(&during)?;
 
     let salvage = Salvage {
         conn: &mut conn,
@@ -111,7 +112,10 @@ impl Salvage<'_> {
     fn run(mut self, aside: &Path) -> rusqlite::Result<SalvageReport> {
         self.copy_state()?;
         for fate in self.rows("fate")? {
-            self.insert("fate", fate);
+            // One that says nothing would never be overwritten.
+            if matches!(fate.values.last(), Some(Value::Text(key)) if Fate::from_key(key).is_some()) {
+                self.insert("fate", fate);
+            }
         }
         // A missing or a false row is what we are here for, so neither ends the work.
         let known = State::load(self.conn).unwrap_or(None);

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
 use super::error::{During, SpoolError, SpoolErrorKind};
+use super::room;
 use super::stride::{self, Stride};
 use crate::log;
 use crate::values::config::SyncMode;
@@ -20,9 +21,14 @@ const HEADER_BYTES: usize = 100;
 /// "ISP1" at offset 68 of the file, for `file(1)` and for us.
 pub(super) const APPLICATION_ID: i32 = 0x4953_5031;
 
-/// Bytes of a page. A commit of a 180 kB body and the deletion of another is a fifth faster with 16 KiB than with
-/// 32 KiB, and half as fast again as with 4 KiB.
+/// Bytes of a page, settled when a file is made. A transaction writes some five pages beside its bodies, each as a whole, which where
+/// bodies are compressed (100 kB for 5,000 points) would be most of what is written; where they are not (875 kB), more pages take
+/// more time than fewer bytes save.
 pub(super) const PAGE_BYTES: u64 = 16 << 10;
+pub(super) const PAGE_BYTES_COMPRESSED: u64 = 4 << 10;
+
+/// What files there are may have.
+pub(super) const PAGE_SIZES: [u64; 2] = [PAGE_BYTES_COMPRESSED, PAGE_BYTES];
 
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 const STEPS: &[M<'static>] = &[
@@ -80,15 +86,15 @@ pub(super) fn probe(conn: &Connection, during: &str) -> Result<Probed, SpoolErro
 }
 
 /// Whether the file's header would have SQLite read every page wrongly, or not write at all: it believes what it says of
-/// bytes that no page uses, and of versions. Of the format see <https://www.sqlite.org/fileformat2.html#the_database_header>.
-pub(super) fn header_is_false(path: &Path) -> io::Result<bool> {
+/// bytes that no page uses, and of versions. `page_bytes` is what a page has, whatever the header says. Of the format see <https://www.sqlite.org/fileformat2.html#the_database_header>.
+pub(super) fn header_is_false(path: &Path, page_bytes: u64) -> io::Result<bool> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     File::open(path)?.take(HEADER_BYTES as u64).read_to_end(&mut header)?;
     let Some(found) = header.get(16..24) else { return Ok(false) };
     // A new file is switched to write-ahead mode after its first page is written.
     let versions = matches!(found[2..4], [1, 1] | [2, 2]);
-    let page_bytes = u64::from(u16::from_be_bytes([found[0], found[1]]));
-    let is_right = page_bytes == PAGE_BYTES && versions && found[4..8] == [0, 64, 32, 32];
+    let said = u64::from(u16::from_be_bytes([found[0], found[1]]));
+    let is_right = said == page_bytes && versions && found[4..8] == [0, 64, 32, 32];
     // What is no database at all is not for us to judge.
     Ok(header.starts_with(b"SQLite format 3\0") && is_ours_by_mark(&header) && !is_right)
 }
@@ -134,8 +140,8 @@ pub(super) fn roll_back(path: &Path) -> rusqlite::Result<()> {
     Connection::open_with_flags(path, flags)?.query_row("PRAGMA schema_version", [], |_| Ok(()))
 }
 
-/// Opens the one connection that writes.
-pub(super) fn connect_to_write(path: &Path, sync: SyncMode) -> rusqlite::Result<Connection> {
+/// Opens the one connection that writes. A file that is empty gets pages of this size.
+pub(super) fn connect_to_write(path: &Path, sync: SyncMode, page_bytes: u64) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
@@ -149,9 +155,10 @@ pub(super) fn connect_to_write(path: &Path, sync: SyncMode) -> rusqlite::Result<
     if pages == 0 {
         // These two are settled when the first page is written, and cannot be changed later; the second would be written
         // again at every opening.
-        conn.pragma_update(None, "page_size", PAGE_BYTES as i64)?;
+        conn.pragma_update(None, "page_size", page_bytes as i64)?;
         conn.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     }
+    let page_bytes = room::page_bytes(&conn)?;
     let _mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     conn.pragma_update(
         None,
@@ -165,7 +172,7 @@ pub(super) fn connect_to_write(path: &Path, sync: SyncMode) -> rusqlite::Result<
     conn.pragma_update(None, "fullfsync", true)?;
     conn.pragma_update(None, "checkpoint_fullfsync", true)?;
     // `maintain` does this outside of commits; this is the net under a caller who never calls it.
-    conn.pragma_update(None, "wal_autocheckpoint", (2 * stride::LOG_BYTES_MAX / PAGE_BYTES) as i64)?;
+    conn.pragma_update(None, "wal_autocheckpoint", (2 * stride::LOG_BYTES_MAX / page_bytes) as i64)?;
     // Cheap checks that find a damaged page when it is read rather than follow it.
     conn.pragma_update(None, "cell_size_check", true)?;
     conn.pragma_update(None, "trusted_schema", false)?;
@@ -202,7 +209,7 @@ pub(super) fn version(conn: &Connection) -> rusqlite::Result<u32> {
 #[cfg(test)]
 pub(super) fn create_old(path: &Path, version: u32) -> Connection {
     File::create(path).unwrap();
-    let mut conn = connect_to_write(path, SyncMode::Normal).unwrap();
+    let mut conn = connect_to_write(path, SyncMode::Normal, 16 << 10).unwrap();
     migrate_to(&MIGRATIONS, version, &mut conn, "test").unwrap();
     conn
 }
@@ -297,7 +304,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("plant.db");
         File::create(&path).unwrap();
-        let mut conn = connect_to_write(&path, SyncMode::Normal).unwrap();
+        let mut conn = connect_to_write(&path, SyncMode::Normal, 16 << 10).unwrap();
         migrate_to(&migrations, from, &mut conn, "test").unwrap();
         let id = if from < BATCH_BY_NUMBER { "?1, " } else { "" };
         for number in 1..=batches {
@@ -327,7 +334,7 @@ mod tests {
             let path = copy.path().join("plant.db");
             std::fs::write(&path, &database).unwrap();
             std::fs::write(log(&path), &after[..end]).unwrap();
-            let mut conn = connect_to_write(&path, SyncMode::Normal).unwrap();
+            let mut conn = connect_to_write(&path, SyncMode::Normal, 16 << 10).unwrap();
             found.insert(version(&conn).unwrap());
             check(&conn, version(&conn).unwrap());
             migrate_to(&migrations, to, &mut conn, "test").unwrap();

@@ -9,14 +9,17 @@ use super::clock;
 use super::error::{During, SpoolError};
 use super::paths::{self, Paths};
 use super::salvage::{self, SalvageReport};
-use super::schema::{self, PAGE_BYTES};
+use super::schema::{self, PAGE_SIZES};
 use super::steps;
 
 /// Whether what lies there is ours, so that it may be moved: a lock file or a log beside it, the mark in its header,
 /// or the size of whole pages. Must be asked before the lock file is made.
 pub(super) fn looks_like_ours(paths: &Paths) -> io::Result<bool> {
     let len = paths::len(&paths.database);
-    if len.is_multiple_of(PAGE_BYTES) || paths.lock().exists() || paths.wal().exists() {
+    if PAGE_SIZES.iter().any(|size| len.is_multiple_of(*size))
+        || paths.lock().exists()
+        || paths.wal().exists()
+    {
         return Ok(true);
     }
     let mut header = Vec::with_capacity(100);

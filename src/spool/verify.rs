@@ -10,6 +10,7 @@ use super::fates;
 use super::inspect::{holder, look_into};
 use super::lock::SpoolLock;
 use super::log::Log;
+use super::pages;
 use super::paths::{self, Paths};
 use super::quarantine;
 use super::room;
@@ -125,8 +126,9 @@ fn verify_at(paths: &Paths, held_by: Option<u32>) -> Result<Verification, SpoolE
     if set_aside::is_under_way(paths) {
         found.problem("it was found to be damaged, and is being replaced: the next start goes on with that");
     }
+    let page_bytes = pages::page_bytes(paths).during(&during)?;
     if held_by.is_none() {
-        let hides = Log::open(&paths.wal()).during(&during)?.hides_commits();
+        let hides = Log::open(&paths.wal(), page_bytes).during(&during)?.hides_commits();
         found.note(hides, "a frame of the log is damaged, and there are transactions behind it");
     }
     if paths::len(&paths.database) == 0 {
@@ -136,7 +138,8 @@ fn verify_at(paths: &Paths, held_by: Option<u32>) -> Result<Verification, SpoolE
         }
     }
     // Not beside an owner in this process: closing the file would drop the locks that SQLite holds on it.
-    let is_false = held_by.is_none() && schema::header_is_false(&paths.database).during(&during)?;
+    let is_false =
+        held_by.is_none() && schema::header_is_false(&paths.database, page_bytes).during(&during)?;
     found.note(is_false, "the header of the file is not as it was written");
     if !is_false {
         let looked =

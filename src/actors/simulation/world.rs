@@ -81,6 +81,7 @@ impl World {
             when_full: spool.when_full,
             free_reserve_bytes: spool.free_reserve_bytes,
             quarantine_bytes_max: spool.quarantine_bytes_max,
+            is_compressed: config.batch.compression != Compression::None,
         };
         let disk = Disk::watch(folder.path()).unwrap();
         let faults = Faults::on(&disk);

@@ -297,3 +297,37 @@ fn it_always_starts_whatever_bit_is_flipped_or_page_is_gone() {
     }
     println!("{lost} batches of {} were not read back", stored.len() * rounds as usize);
 }
+
+#[test]
+fn a_damaged_file_is_read_in_its_own_pages_whatever_is_wrong_with_what_says_their_size() {
+    for (is_compressed, page, other) in [(true, 4_096, 16_384_u16), (false, 16_384, 4_096)] {
+        let damages: [(usize, &[u8]); 3] = [(16, &other.to_be_bytes()), (16, &[0, 0]), (page, &[0; 5])];
+        for (at, bytes) in damages {
+            let mut bench = Bench::new();
+            bench.options.is_compressed = is_compressed;
+            let stored = filled(&bench);
+            let mut file = fs::read(bench.path()).unwrap();
+            assert_eq!(u16::from_be_bytes([file[16], file[17]]), page as u16);
+            file[at..at + bytes.len()].copy_from_slice(bytes);
+            fs::write(bench.path(), file).unwrap();
+            set_aside::mark(&paths::Paths::resolve(bench.path()).unwrap(), now()).unwrap();
+            let (saved, opened) = check_salvaged(&bench, &stored);
+            assert_eq!((saved, opened.ledger.of(Fate::Damaged).points), (37, 0), "{page} {at} {bytes:?}");
+            assert_eq!(fs::read(bench.path()).unwrap()[16..18], (page as u16).to_be_bytes());
+        }
+    }
+}
+
+#[test]
+fn a_fate_that_is_none_is_not_salvaged() {
+    let bench = Bench::new();
+    let stored = filled(&bench);
+    let (life, _) = bench.open();
+    life.spool.conn.execute("UPDATE fate SET fate = 'delivereb' WHERE fate = 'delivered'", []).unwrap();
+    life.close();
+    assert!(!verify(bench.path()).unwrap().sound);
+    salvage(bench.path()).unwrap().unwrap();
+    let (saved, _) = check_salvaged(&bench, &stored);
+    assert_eq!(saved, 37);
+    assert!(verify(bench.path()).unwrap().sound);
+}
