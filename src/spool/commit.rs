@@ -65,6 +65,9 @@ impl Spool {
         let mut done = self.transact(plan, bodies, now_ms, stepped, &during);
         // An acknowledgement needs less room than a body: what was delivered must not be sent again and again because the
         // disk is full.
+        if is_full(&done) {
+            self.unseen.press();
+        }
         if is_full(&done) && bodies != Bodies::NONE {
             done = self.transact(plan, Bodies::NONE, now_ms, stepped, &during);
         }
@@ -72,7 +75,10 @@ impl Spool {
             done = self.transact(plan, Bodies::NONE, now_ms, stepped, &during);
         }
         let mut committed = done.inspect_err(|error| self.note_failure(error))?;
-        self.unseen.note(written + before.abs_diff(self.state.backlog.bytes), room);
+        self.unseen.note(written + before.abs_diff(self.state.backlog.bytes));
+        if room < room::PLENTY_BYTES || self.state.backlog.batches == 0 {
+            self.unseen.press();
+        }
         self.lacks_room = committed.withheld == Some(Withheld::DiskFull);
         committed.records_are_dear = self.records_are_dear().unwrap_or(false);
         Ok(committed)

@@ -74,8 +74,9 @@ impl Log {
         self.commits_behind_damage == 0
     }
 
-    pub(super) fn highest_page(&self) -> u32 {
-        self.newest.last_key_value().map_or(0, |(page, _)| *page)
+    /// The pages that it has, in their order.
+    pub(super) fn pages(&self) -> impl Iterator<Item = u32> {
+        self.newest.keys().copied()
     }
 
     pub(super) fn has(&self, page: u32) -> bool {
@@ -179,7 +180,7 @@ impl Log {
     }
 }
 
-fn checksum([mut first, mut second]: [u32; 2], bytes: &[u8], is_big_endian: bool) -> [u32; 2] {
+pub(super) fn checksum([mut first, mut second]: [u32; 2], bytes: &[u8], is_big_endian: bool) -> [u32; 2] {
     let number = |bytes: &[u8]| {
         if is_big_endian { u32::from_be_bytes(array(bytes)) } else { u32::from_le_bytes(array(bytes)) }
     };

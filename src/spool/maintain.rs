@@ -12,8 +12,9 @@ use super::state::State;
 use crate::log;
 
 /// Free pages kept for each page in use, beside as much as gathers in the log at the least (16 MiB, less on a small disk). The
-/// newest batches lie at the end of the file, so that in the middle of a backlog each
-/// page that is cut off is one that has to be moved, and written twice more. Most of them leave by themselves before.
+/// newest batches lie at the end of the file, so that in the middle of a backlog each page that is cut off is one that has to be
+/// moved, and written twice more. Most of them leave by themselves before: with three kept for each, what was moved after an outage
+/// was a tenth of all that was written.
 const KEPT_FOR_USED: u64 = 15;
 
 /// Bytes given back in one call, some milliseconds of work.
@@ -55,36 +56,38 @@ impl Tidied {
     }
 }
 
-/// How much may be written or freed, and in how many transactions, before the files are looked at again: to ask for the sizes of
-/// the file, of the log and of the free pages takes as long as a small transaction, but for its sync.
-const UNSEEN_BYTES: u64 = 2 << 20;
-const UNSEEN_COMMITS: u32 = 16;
+/// Which part of the log may be written before the files are looked at again: to ask for the sizes of the file, of the log and of
+/// the free pages takes as long as a small transaction, but for its sync.
+const UNSEEN_SHARE: u64 = 8;
+
+/// What a transaction writes beside its bodies, about.
+const BESIDE_BYTES: u64 = 128 << 10;
 
 /// What was done since the files were last looked at.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Unseen {
-    commits: u32,
     bytes: u64,
-    /// There was no room for bodies: no time to wait.
-    is_low: bool,
-    /// What was found then.
-    found: Maintained,
+    /// It cannot wait: the disk has little room, or the last batch has left and may not be followed by another.
+    is_pressing: bool,
+    /// What was found then; nothing if that was never.
+    found: Option<Maintained>,
 }
 
 impl Unseen {
-    /// Notes a transaction that wrote and freed so many bytes, about.
-    pub(super) fn note(&mut self, bytes: u64, is_low: bool) {
-        self.commits += 1;
-        self.bytes += bytes;
-        self.is_low |= is_low;
+    /// Notes a transaction that wrote and freed so many bytes of bodies.
+    pub(super) fn note(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes).saturating_add(BESIDE_BYTES);
     }
 
-    /// Whether there has been something, and not enough to look at.
-    const fn is_little(&self) -> bool {
-        matches!(self.commits, 1..UNSEEN_COMMITS)
-            && self.bytes < UNSEEN_BYTES
-            && !self.is_low
-            && !self.found.more
+    /// Has the files looked at next time, however little was done.
+    pub(super) fn press(&mut self) {
+        self.is_pressing = true;
+    }
+
+    /// What was found last, if something was done since, and not enough to look again where the log may grow to so many bytes.
+    fn known(&self, log_bytes: u64) -> Option<Maintained> {
+        let is_little = self.bytes > 0 && self.bytes < log_bytes / UNSEEN_SHARE && !self.is_pressing;
+        self.found.filter(|found| is_little && !found.more)
     }
 }
 
@@ -113,17 +116,18 @@ impl Spool {
         if rests {
             self.stride.rest(&self.conn).during(&during)?;
         }
-        let tidied = if self.unseen.is_little() {
+        let known = self.unseen.known(self.stride.log_bytes());
+        let tidied = if let Some(known) = known.filter(|_| self.ballast.is_whole() && !self.lacks_room) {
             // The transaction has just looked whether the files are where they were.
             let expiry_due = self.expiry_is_due(now_ms).during(&during);
-            expiry_due.map(|expiry_due| Maintained { expiry_due, ..self.unseen.found })
+            expiry_due.map(|expiry_due| Maintained { expiry_due, ..known })
         } else {
             self.see_to_files(&during)?;
             self.unseen = Unseen::default();
             self.tidy(now_ms).during(&during)
         };
         let tidied = tidied.inspect_err(|error| self.note_failure(error))?;
-        self.unseen.found = tidied;
+        self.unseen.found = Some(tidied);
         if rests {
             self.conn.flush_prepared_statement_cache();
         }
@@ -185,14 +189,20 @@ impl Spool {
     /// Gives all back that a spool has in which nothing is, on a disk that is full: nobody may open it for long.
     pub(super) fn leave(&mut self) -> rusqlite::Result<()> {
         let is_empty = self.state.backlog.batches == 0 && self.state.quarantine.batches == 0;
-        if is_empty && self.is_low(room::free_bytes(&self.paths)) {
+        let is_leaving_room = is_empty && self.is_low(room::free_bytes(&self.paths));
+        if is_leaving_room {
             for _ in 0..SLICES_AT_LEAVE {
                 if !self.tidy_low()? {
                     break;
                 }
             }
         }
-        self.empty_log()
+        self.empty_log()?;
+        if is_leaving_room {
+            // The next opening needs some of what has become free, and others may take it.
+            self.ballast.see_to(room::free_bytes(&self.paths));
+        }
+        Ok(())
     }
 
     /// Copies the whole log into the database and empties it, unless the disk has no room for what the database would grow by:
@@ -249,14 +259,15 @@ impl Spool {
     /// first, and that must not use up what is left for the deletions.
     fn give_back_low(&self) -> rusqlite::Result<bool> {
         let used = room::used_pages(&self.conn)?;
+        let page_bytes = room::page_bytes(&self.conn)?;
+        let (most, few) = (BYTES_PER_CALL / page_bytes, BYTES_PER_CALL_LOW / page_bytes);
         if room::has_room_to_checkpoint(&self.conn, &self.paths)? {
             // No more pages are moved than are in use.
-            return self
-                .give_back(0, if used <= PAGES_PER_CALL_LOW { PAGES_PER_CALL } else { PAGES_PER_CALL_LOW });
+            return self.give_back(0, if used <= few { most } else { few });
         }
         // So that it need not grow, it has to lose all that the file does not have yet, or what is moved for that is in vain.
-        let beyond = room::growth(&self.conn, &self.paths)?.div_ceil(PAGE_BYTES);
-        if room::free_pages(&self.conn)? >= beyond && used.min(beyond) <= PAGES_PER_CALL {
+        let beyond = room::growth(&self.conn, &self.paths)?.div_ceil(page_bytes);
+        if room::free_pages(&self.conn)? >= beyond && used.min(beyond) <= most {
             return self.give_back(0, beyond);
         }
         Ok(false)

@@ -57,7 +57,7 @@ pub(super) struct Image {
 pub(super) struct Pages {
     database: File,
     page_bytes: usize,
-    count: u32,
+    in_file: u32,
     log: Log,
 }
 
@@ -74,16 +74,18 @@ impl Pages {
         let database = File::open(&paths.database)?;
         let in_file = database.metadata()?.len().div_ceil(page_bytes);
         let log = Log::open(&paths.wal(), page_bytes)?;
-        let count = u32::try_from(in_file).unwrap_or(u32::MAX).max(log.highest_page());
-        Ok(Self { database, page_bytes: page_bytes as usize, count, log })
+        let in_file = u32::try_from(in_file).unwrap_or(u32::MAX);
+        Ok(Self { database, page_bytes: page_bytes as usize, in_file, log })
     }
 
     pub(super) const fn page_bytes(&self) -> u64 {
         self.page_bytes as u64
     }
 
-    pub(super) fn count(&self) -> u32 {
-        self.count
+    /// The numbers of all pages but the first. Where the file is damaged the log may have one of any number, far behind the end.
+    pub(super) fn numbers(&self) -> Vec<u32> {
+        let behind = self.log.pages().filter(|number| *number > self.in_file);
+        (2..=self.in_file).chain(behind).collect()
     }
 
     /// Whether no frame of the log is damaged.
@@ -94,10 +96,7 @@ impl Pages {
     /// All versions of pages that the log has, and those in the file that it replaces. Where a newer one is lost an older
     /// one may hold what it held, be it on another page.
     pub(super) fn all_images(&self) -> Vec<Image> {
-        let in_file =
-            u32::try_from(self.database.metadata().map_or(0, |file| file.len()) / self.page_bytes())
-                .unwrap_or(u32::MAX);
-        let replaced = (2..=in_file)
+        let replaced = (2..=self.in_file)
             .filter(|number| self.log.has(*number))
             .map(|number| Image { number, version: Version::InFile });
         let logged = self.log.versions().map(|(number, version)| Image { number, version });
@@ -155,7 +154,7 @@ impl Pages {
     ) -> Option<Record> {
         let mut at = Cursor { bytes: page, at: cell };
         // No row is longer than all pages together, so a chain of pages that runs in a circle ends.
-        let length_max = self.count as usize * self.page_bytes;
+        let length_max = (self.in_file as usize + self.log.pages().count()) * self.page_bytes;
         let length = usize::try_from(at.varint()?).ok().filter(|length| *length <= length_max)?;
         let rowid = if has_rowid { at.varint()? } else { 0 };
         let local = local_bytes(length, self.page_bytes);
@@ -175,12 +174,10 @@ impl Pages {
 
     /// A page's bytes; `None` if it is beyond the end or the disk cannot read it.
     fn page(&mut self, Image { number, version }: Image) -> Option<Vec<u8>> {
-        if number == 0 || number > self.count {
-            return None;
-        }
         let mut page = vec![0; self.page_bytes];
         if !self.log.read(number, version, &mut page).ok()? {
-            let offset = u64::from(number - 1) * self.page_bytes();
+            let before = number.checked_sub(1).filter(|before| *before < self.in_file)?;
+            let offset = u64::from(before) * self.page_bytes();
             read_at(&mut self.database, offset, &mut page).ok()?;
         }
         Some(page)
@@ -348,4 +345,35 @@ pub(super) fn read_at(file: &mut File, offset: u64, buffer: &mut [u8]) -> io::Re
     }
     buffer[filled..].fill(0);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::log::checksum;
+    use super::*;
+
+    /// A log with one page, as <https://www.sqlite.org/fileformat2.html#walformat> has it.
+    fn log_of(number: u32, page_bytes: u32) -> Vec<u8> {
+        let words = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+        let mut log = words(&[0x377f_0683, 3_007_000, page_bytes, 0, 7, 8]);
+        let sum = checksum([0, 0], &log, true);
+        log.extend(words(&sum));
+        let head = words(&[number, number]);
+        let content = vec![7; page_bytes as usize];
+        let sum = checksum(checksum(sum, &head, true), &content, true);
+        [log, head, words(&[7, 8]), words(&sum), content].concat()
+    }
+
+    #[test]
+    fn a_page_far_behind_the_end_does_not_have_those_before_it_looked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = Paths { database: folder.path().join("plant.db") };
+        std::fs::write(&paths.database, vec![0; 3 * 4_096]).unwrap();
+        std::fs::write(paths.wal(), log_of(4_000_000_000, 4_096)).unwrap();
+        let mut pages = Pages::open(&paths).unwrap();
+        assert_eq!((pages.page_bytes(), pages.numbers()), (4_096, vec![2, 3, 4_000_000_000]));
+        let found = |pages: &mut Pages, number| pages.page(Image::newest(number)).map(|page| page[0]);
+        assert_eq!([0, 1, 3, 4].map(|number| found(&mut pages, number)), [None, Some(0), Some(0), None]);
+        assert_eq!(found(&mut pages, 4_000_000_000), Some(7));
+    }
 }

@@ -15,15 +15,15 @@ use crate::values::ledger::Backlog;
 use crate::values::ledger::Tally;
 use crate::values::seq::SeqRange;
 
-/// Pages a row may need beside those of its body: a split leaf of the table and of its index, their parents, a
-/// pointer map page, and growth of the small tables.
+/// Pages a row may need beside those of its body: a split leaf of the table and of the index that older files
+/// have, their parents, a pointer map page, and growth of the small tables.
 const PAGES_BESIDE_BODY: u64 = 8;
 
 /// What is left free at the least, whatever is set: what a transaction without bodies and a slice of giving back may write.
 const RESERVE_BYTES_MIN: u64 = 1 << 20;
 
 /// With so much beyond the reserve nobody asks what is in the log: four times what that is due to be copied at.
-const PLENTY_BYTES: u64 = 4 * LOG_BYTES_MAX;
+pub(super) const PLENTY_BYTES: u64 = 4 * LOG_BYTES_MAX;
 
 const LOG_SHARE: u64 = 8;
 
@@ -69,7 +69,20 @@ pub(super) fn fitting(batches: &[Batch], room: u64) -> usize {
 /// Whether the disk has what the database file will grow by when the log is copied into it. If the system does not
 /// tell, it has.
 pub(super) fn has_room_to_checkpoint(conn: &Connection, paths: &Paths) -> rusqlite::Result<bool> {
-    use super::stride::LOG_BYTES_MAX;
+    let growth = growth(conn, paths)?;
+    Ok(growth == 0 || free_bytes(paths) > growth)
+}
+
+/// Bytes by which the file is shorter than the database in it, some of which is in the log only.
+pub(super) fn growth(conn: &Connection, paths: &Paths) -> rusqlite::Result<u64> {
+    let length = pragma(conn, "PRAGMA page_count")? * page_bytes(conn)?;
+    Ok(length.saturating_sub(paths::len(&paths.database)))
+}
+
+/// How far the log of a spool may grow: an eighth of the disk, or of the spool.
+pub(super) fn log_bytes_max(paths: &Paths, options: &SpoolOptions) -> u64 {
+    let disk = fs4::total_space(paths.folder()).unwrap_or(u64::MAX);
+    disk.min(options.bytes_max) / LOG_SHARE
 }
 
 /// Whether a second file of the size of this one finds room beside it. If the system does not tell, it does.

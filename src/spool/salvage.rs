@@ -199,7 +199,7 @@ impl Salvage<'_> {
     /// lost, an older version of it, or of its neighbour, has what was on it. Among both are rows that were given up long
     /// ago: they have a fate.
     fn copy_strays(&mut self) -> rusqlite::Result<()> {
-        for number in 2..=self.pages.count() {
+        for number in self.pages.numbers() {
             if !self.seen.contains(&number) {
                 self.copy_leaf(Image::newest(number))?;
             }

@@ -187,8 +187,19 @@ pub(super) fn connect_to_write(path: &Path, sync: SyncMode, page_bytes: u64) -> 
 /// Brings an empty or an older file to this version, in one transaction; one in which batches lie to the last version in which
 /// they lie as they do, until it is opened without any.
 pub(super) fn migrate(conn: &mut Connection, during: &str) -> Result<(), SpoolError> {
+    let is_new = version(conn).during(during)? == 0;
     let target = newest_at_once(conn).during(during)?;
-    migrate_to(&MIGRATIONS, target, conn, during)
+    migrate_to(&MIGRATIONS, target, conn, during)?;
+    // The steps made tables, and dropped them, whose pages were never written: the file would have holes there, which are to be
+    // filled when the disk may be full.
+    if is_new { cut_off_free_pages(conn).during(during) } else { Ok(()) }
+}
+
+fn cut_off_free_pages(conn: &Connection) -> rusqlite::Result<()> {
+    let mut statement = conn.prepare("PRAGMA incremental_vacuum")?;
+    let mut steps = statement.query([])?;
+    while steps.next()?.is_some() {}
+    Ok(())
 }
 
 /// The newest version that costs the same however much lies in the file.
@@ -242,6 +253,16 @@ mod tests {
     #[test]
     fn the_migrations_apply() {
         MIGRATIONS.validate().unwrap();
+    }
+
+    #[test]
+    fn a_new_file_has_no_free_pages() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("plant.db");
+        File::create(&path).unwrap();
+        let mut conn = connect_to_write(&path, SyncMode::Normal, PAGE_BYTES).unwrap();
+        migrate(&mut conn, "test").unwrap();
+        assert_eq!(room::free_pages(&conn).unwrap(), 0);
     }
 
     /// What every version's tables are told by, where the number of the version cannot be trusted.
