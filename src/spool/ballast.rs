@@ -24,7 +24,7 @@ use super::paths::{self, Paths};
 use super::room;
 use crate::log;
 
-/// Its size: a record writes seven pages of 16 KiB, and some more where it deletes thousands of rows.
+/// Its size: a record writes some five pages of 16 KiB at the most, and some more where it deletes thousands of rows.
 pub(super) const BALLAST_BYTES: u64 = 1 << 20;
 
 /// What of it is left to the log's index, and to what a file system notes of a file.
