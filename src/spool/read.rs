@@ -62,16 +62,19 @@ impl Spool {
         if rows.iter().any(|row| row.batch.is_err()) {
             return Ok(room::has_room_to_salvage(&self.paths, &self.options));
         }
+        if !is_in_order(rows, after_first_seq) {
+            return Ok(true);
+        }
         if !rows.is_empty() || self.state.backlog.batches == 0 {
             return Ok(false);
         }
-        // Rows to which no way leads would lie there for ever.
-        let (batches, missed): (i64, i64) = self.conn.query_row(
-            "SELECT count(*), coalesce(sum(first_seq > ?1), 0) FROM batch NOT INDEXED",
+        // Rows to which no way leads would lie there for ever, and so would what others stand in the place of.
+        let missed: i64 = self.conn.query_row(
+            "SELECT coalesce(sum(first_seq > ?1), 0) FROM batch NOT INDEXED",
             [after_first_seq.map_or(-1, int)],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| row.get(0),
         )?;
-        Ok(missed > 0 || count(batches) != self.state.backlog.batches)
+        Ok(missed > 0 || room::measured_backlog(&self.conn)? != self.state.backlog)
     }
 
     fn read_rows(
@@ -128,4 +131,15 @@ impl Spool {
         let is_past = (self.state.fate_floor..self.state.life_first).contains(&number);
         Ok(is_past.then_some(Standing::Lost))
     }
+}
+
+/// Whether each begins behind the end of the one before. SQLite goes through a table as its pages lie, and a page that is not the one
+/// it should be may lead back, or past others.
+fn is_in_order(rows: &[ReadBatch], after_first_seq: Option<u64>) -> bool {
+    let mut last = after_first_seq;
+    rows.iter().all(|row| {
+        let follows = last.is_none_or(|last| row.first_seq > last);
+        last = row.batch.as_ref().map_or(last, |batch| Some(batch.seqs.last));
+        follows
+    })
 }

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use influx_spool::{Api, Auth, Fate, QuarantineReason, TroubleKind};
 
 use super::support::influxd::Influxd;
-use super::{check_fate, check_held, database, run};
+use super::{BEGIN, check_fate, check_held, database, run};
 
 #[test]
 fn what_does_not_exist_is_waited_for() {
@@ -129,8 +129,9 @@ fn points_that_are_too_old_expire() {
 fn points_of_another_type_go_to_quarantine() {
     let Some(influxd) = Influxd::start() else { return };
     influxd.create_database("d");
-    // Without a time it is of today, like the points: types are kept for a week.
-    assert_eq!(influxd.write("d", b"m,t=a n=\"text\"").status, 204);
+    // Of the same time as the points: types are kept for each week.
+    let text = format!("m,t=a n=\"text\" {}", *BEGIN);
+    assert_eq!(influxd.write("d", text.as_bytes()).status, 204);
     run(async {
         let folder = tempfile::tempdir().unwrap();
         let builder = database("conflict", &influxd.url()).database("d").spool(folder.path().join("s.db"));

@@ -189,17 +189,10 @@ fn a_damage_found_while_running_is_healed_by_the_next_open() {
     let stored = filled(&bench);
     let (life, _) = bench.open();
     life.close();
-    let root: i64 = rusqlite::Connection::open(bench.path())
-        .unwrap()
-        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'batch'", [], |row| row.get(0))
-        .unwrap();
     // Not the first, which opening looks at.
-    let child = (root as usize - 1) * 16_384 + 12 + 2 * 2;
-    let bytes = fs::read(bench.path()).unwrap();
-    let cell = usize::from(u16::from_be_bytes([bytes[child], bytes[child + 1]]));
-    let leaf = u32::from_be_bytes(bytes[(root as usize - 1) * 16_384 + cell..][..4].try_into().unwrap());
-    let mut bytes = bytes;
-    bytes[(leaf as usize - 1) * 16_384..][..16].fill(0xff);
+    let leaf = leaf_at(&bench, 2);
+    let mut bytes = fs::read(bench.path()).unwrap();
+    bytes[leaf..][..16].fill(0xff);
     fs::write(bench.path(), bytes).unwrap();
 
     let (mut life, _) = bench.open();
@@ -214,6 +207,46 @@ fn a_damage_found_while_running_is_healed_by_the_next_open() {
     assert!((1..=8).contains(&lost), "{lost}");
     assert_eq!(opened.ledger.of(Fate::Damaged).points, lost * 10);
     assert_eq!(opened.salvaged.unwrap().damaged_points, Some(lost * 10));
+}
+
+/// Where in the file the nth leaf of the backlog begins, from 0.
+fn leaf_at(bench: &Bench, nth: usize) -> usize {
+    let root = root_at(bench, "batch");
+    let bytes = fs::read(bench.path()).unwrap();
+    let cell = root + 12 + 2 * nth;
+    let cell = usize::from(u16::from_be_bytes([bytes[cell], bytes[cell + 1]]));
+    let leaf = u32::from_be_bytes(bytes[root + cell..][..4].try_into().unwrap());
+    (leaf as usize - 1) * 16_384
+}
+
+/// SQLite reads it well: the rows of one page are passed twice, those of the other never.
+#[test]
+fn a_page_in_the_place_of_another_is_noticed_however_much_is_read_at_once() {
+    for rows_max in [1, 3, usize::MAX] {
+        let bench = Bench::new();
+        let stored = filled(&bench);
+        let (life, _) = bench.open();
+        life.close();
+        let [leaf, other] = [2, 4].map(|nth| leaf_at(&bench, nth));
+        let mut bytes = fs::read(bench.path()).unwrap();
+        bytes.copy_within(other..other + 16_384, leaf);
+        fs::write(bench.path(), bytes).unwrap();
+
+        let (mut life, _) = bench.open();
+        let mut after = None;
+        let error = loop {
+            match life.spool.read_after(after, rows_max, u64::MAX) {
+                Ok(rows) => after = Some(rows.last().expect("it is noticed before the end").first_seq),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), SpoolErrorKind::Damaged);
+        drop(life);
+        let (saved, opened) = check_salvaged(&bench, &stored);
+        let lost = 37 - saved as u64;
+        assert!((1..=8).contains(&lost), "{lost}");
+        assert_eq!(opened.ledger.of(Fate::Damaged).points, lost * 10);
+    }
 }
 
 #[test]
