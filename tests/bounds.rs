@@ -37,6 +37,9 @@ const WARM_UP: f64 = 0.2;
 const GROWTH_MAX: f64 = 0.10;
 const RESIDENT_STEP_KIB: f64 = 8_192.0;
 
+/// The log is filled once before it is written from its start again, which a short outage may take most of its time for.
+const LOG_BYTES: f64 = (16 << 20) as f64;
+
 /// The log is copied into the database from 16 MiB on; beside that there is room for one transaction.
 const WAL_BYTES_MAX: u64 = 32 << 20;
 
@@ -112,7 +115,7 @@ impl Curve {
         for (what, step, value) in [
             ("resident KiB", RESIDENT_STEP_KIB, (|look| look.resident_kib as f64) as fn(&Look) -> f64),
             ("descriptors", 2.0, |look| look.descriptors as f64),
-            ("WAL bytes", 4.0 * (1 << 20) as f64, |look| look.wal_bytes as f64),
+            ("WAL bytes", LOG_BYTES, |look| look.wal_bytes as f64),
         ] {
             let (mean, slope) = line_through(&looks, value);
             let growth = slope * seconds;
