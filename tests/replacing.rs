@@ -178,7 +178,8 @@ impl Damaged {
             let (mut database, log) =
                 (std::fs::read(&file).unwrap(), std::fs::read(beside(&file, "-wal")).unwrap());
             db.stop(SHORT).await.unwrap();
-            assert!(log.len() > 50_000);
+            // Two pages at the least: the state, and the batch.
+            assert!(log.len() > 8_000);
             database[RESERVED_BYTES_AT] = 64;
             Self { database, log, points }
         })
