@@ -20,11 +20,11 @@ const KEPT_FOR_USED: u64 = 15;
 /// Bytes given back in one call, some milliseconds of work.
 const BYTES_PER_CALL: u64 = 4 << 20;
 
-/// Slices given back in a closing: of a gigabyte, a second's work.
-const SLICES_AT_LEAVE: usize = 256;
-
 /// The same where the disk is low, and so many may have to be moved.
 const BYTES_PER_CALL_LOW: u64 = 512 << 10;
+
+/// Slices given back in a closing: of a gigabyte, a second's work.
+const SLICES_AT_LEAVE: usize = 256;
 
 /// How far the log grows beyond where it is due to be copied before a reader that is in the way is no longer spared: then the
 /// checkpoint waits for it.
