@@ -32,7 +32,8 @@ pub(crate) struct CommitPlan {
     pub(crate) stamp_last: Option<i64>,
     /// The new end of the reserved block of numbers. Never lowers it.
     pub(crate) seq_end: Option<u64>,
-    /// The last one before the file is closed: what is in memory would be gone, so appends may go beyond the bounds.
+    /// The last one before the file is closed: what is in memory would be gone, so appends may go beyond the bounds,
+    /// and into most of what is left to others.
     pub(crate) closing: bool,
     /// Batches that are to be taken back from quarantine.
     pub(crate) replay: Option<Replay>,

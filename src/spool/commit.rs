@@ -54,12 +54,13 @@ impl Spool {
         let stepped = self.clock.stepped(now_ms, Instant::now());
         let written = plan.appends.iter().map(|batch| batch.body.len() as u64).sum();
         self.stride.follow(&self.conn, written).during(&during)?;
-        let room = if plan.closing {
-            Ok(u64::MAX)
+        let free = room::free_bytes(&self.paths);
+        let left = if plan.closing {
+            room::beyond_least_reserve(free)
         } else {
-            room::for_bodies(&self.conn, &self.paths, &self.options)
+            room::beyond_reserve(free, &self.options)
         };
-        let room = room.during(&during)?;
+        let room = room::for_bodies(&self.conn, &self.paths, left).during(&during)?;
         let bodies = Bodies::fitting(plan, room);
         let before = self.state.backlog.bytes;
         let mut done = self.transact(plan, bodies, now_ms, stepped, &during);

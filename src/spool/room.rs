@@ -48,10 +48,15 @@ pub(super) fn beyond_reserve(free: u64, options: &SpoolOptions) -> u64 {
     free.saturating_sub(options.free_reserve_bytes.max(RESERVE_BYTES_MIN))
 }
 
-/// Bytes of bodies that may be written. Each is written to the log first, and the database has to grow by as much when that is
-/// copied; so it has for what the log holds already. Otherwise the log would fill the disk, and could never be emptied.
-pub(super) fn for_bodies(conn: &Connection, paths: &Paths, options: &SpoolOptions) -> rusqlite::Result<u64> {
-    let left = beyond_reserve(free_bytes(paths), options);
+/// The same in a closing. Points that it would lose are stored in what is left to others, too; but not in what the next opening
+/// needs.
+pub(super) fn beyond_least_reserve(free: u64) -> u64 {
+    free.saturating_sub(RESERVE_BYTES_MIN)
+}
+
+/// Bytes of bodies that may be written into so much room. Each is written to the log first, and the database has to grow by as much
+/// when that is copied; so it has for what the log holds already. Otherwise the log would fill the disk, and could never be emptied.
+pub(super) fn for_bodies(conn: &Connection, paths: &Paths, left: u64) -> rusqlite::Result<u64> {
     if left >= PLENTY_BYTES { Ok(left) } else { Ok(left.saturating_sub(growth(conn, paths)?) / 2) }
 }
 

@@ -22,6 +22,8 @@ pub struct SpoolConfig {
     ///
     /// An empty file takes 160 kB of it, and a batch is stored only where some 130 kB stay free beside it: with less than a
     /// megabyte more than a batch takes (see [`BatchConfig::bytes_max`](crate::BatchConfig::bytes_max)) nothing may ever be stored.
+    /// Made smaller than what lies in the file, it holds as soon as something is stored: the oldest leave, or, where they may not,
+    /// nothing is stored until enough was sent.
     #[serde(default = "defaults::spool_bytes_max")]
     pub bytes_max: u64,
     /// How old an undelivered batch may become. Default: no limit.
