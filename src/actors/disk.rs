@@ -8,6 +8,9 @@
 //! While lanes wait and every thread is at work, one thread more looks whether any of them is stuck. It ends when
 //! there has been nothing to do for [`IDLE_MAX`]; the usual ones sleep until there is.
 //!
+//! Jobs that [can wait](DiskLane::run_later) are gathered for a moment, so that a thread wakes for those of a thousand databases
+//! once, and not for each.
+//!
 //! A panic of a job ends the job, not the thread: what the job had in hand is given back by its own guards.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,6 +25,9 @@ use crate::panics::caught;
 /// A job that takes longer hangs: some ten times what a transaction takes on a slow disk, and what is left of a loss
 /// window of a second when its points are stored.
 const STUCK_AFTER: Duration = Duration::from_millis(250);
+
+/// Jobs that can wait are gathered for so long: the stores of a thousand databases wake together, and are through before.
+const GATHERED_FOR: Duration = Duration::from_millis(20);
 
 /// Threads at the most. When so many hang, the databases of all disks wait for one to come back.
 const THREADS_MAX: usize = 64;
@@ -51,8 +57,15 @@ impl DiskLane {
 
     /// Queues a job.
     pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
-        if lock(&self.jobs).add(Box::new(job)) {
+        if lock(&self.jobs).add(Box::new(job), Scheduled::Now) {
             self.pool.add(Arc::clone(&self.jobs));
+        }
+    }
+
+    /// Queues a job that nobody waits for. A job that is queued behind it does not wait either: both are done then.
+    pub(crate) fn run_later(&self, job: impl FnOnce() + Send + 'static) {
+        if lock(&self.jobs).add(Box::new(job), Scheduled::Later) {
+            self.pool.add_later(Arc::clone(&self.jobs));
         }
     }
 }
@@ -61,21 +74,38 @@ impl DiskLane {
 #[derive(Default)]
 struct Jobs {
     waiting: VecDeque<Job>,
-    /// Whether the pool has the lane, waiting or at work.
-    is_scheduled: bool,
+    scheduled: Scheduled,
+}
+
+/// Whether the pool has a lane.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Scheduled {
+    #[default]
+    Not,
+    /// Among those that are gathered.
+    Later,
+    /// Waiting for a thread, or at work.
+    Now,
 }
 
 impl Jobs {
-    /// Whether the lane has to be given to the pool.
-    fn add(&mut self, job: Job) -> bool {
+    /// Whether the lane has to be given to the pool, as is said.
+    fn add(&mut self, job: Job, scheduled: Scheduled) -> bool {
         self.waiting.push_back(job);
-        !std::mem::replace(&mut self.is_scheduled, true)
+        self.schedule(scheduled)
+    }
+
+    fn schedule(&mut self, scheduled: Scheduled) -> bool {
+        let is_sooner = self.scheduled < scheduled;
+        self.scheduled = self.scheduled.max(scheduled);
+        is_sooner
     }
 
     /// Whether there is more to do.
     fn go_on(&mut self) -> bool {
-        self.is_scheduled = !self.waiting.is_empty();
-        self.is_scheduled
+        let more = !self.waiting.is_empty();
+        self.scheduled = if more { Scheduled::Now } else { Scheduled::Not };
+        more
     }
 }
 
@@ -97,6 +127,10 @@ struct Pool {
 #[derive(Debug, Default)]
 struct State {
     ready: VecDeque<Arc<Mutex<Jobs>>>,
+    /// Lanes that are gathered until then.
+    later: Option<(Instant, Vec<Arc<Mutex<Jobs>>>)>,
+    /// Whether a thread waits for that.
+    gathering: bool,
     threads: usize,
     idle: usize,
     /// Of those idle: who looks whether a thread is stuck, since every one that may be at work is.
@@ -111,17 +145,33 @@ enum Next {
     Work(Arc<Mutex<Jobs>>),
     /// Others are at work. At the latest then one of them is stuck.
     Watch(Instant),
+    /// Then those are taken that were gathered.
+    Gather(Instant),
     Rest,
 }
 
 impl State {
     fn next(&mut self, moving_max: usize, now: Instant) -> Next {
-        if self.stuck_at(now).count() < moving_max {
-            return self.ready.pop_front().map_or(Next::Rest, Next::Work);
+        self.take_gathered(now);
+        if self.stuck_at(now).count() < moving_max
+            && let Some(lane) = self.ready.pop_front()
+        {
+            return Next::Work(lane);
         }
-        match self.stuck_at(now).min() {
-            Some(at) if !self.ready.is_empty() => Next::Watch(at),
+        match (self.stuck_at(now).min(), &self.later) {
+            (Some(at), _) if !self.ready.is_empty() => Next::Watch(at),
+            (_, Some((at, _))) if !self.gathering => Next::Gather(*at),
             _ => Next::Rest,
+        }
+    }
+
+    fn take_gathered(&mut self, now: Instant) {
+        if let Some((_, lanes)) = self.later.take_if(|(at, _)| *at <= now) {
+            // A lane may have had its turn meanwhile.
+            self.ready.extend(lanes.into_iter().filter(|lane| {
+                let mut jobs = lock(lane);
+                jobs.scheduled == Scheduled::Later && jobs.schedule(Scheduled::Now)
+            }));
         }
     }
 
@@ -130,15 +180,20 @@ impl State {
         self.at_work.values().map(|since| *since + STUCK_AFTER).filter(move |at| *at > now)
     }
 
-    /// Whether a thread that rests would have something to do: a lane, or to watch those at work. It costs a switch of threads
-    /// to find that it has not.
+    /// Whether a thread that rests would have something to do: a lane, or to watch those at work, or to gather. It costs a switch
+    /// of threads to find that it has not.
     fn wants_another(&self, moving_max: usize, now: Instant) -> bool {
         !self.ready.is_empty() && (self.watching == 0 || self.stuck_at(now).count() < moving_max)
+            || self.later.is_some() && !self.gathering
     }
 
     /// Whether a lane waits, and nobody looks after it.
     fn wants_thread(&self) -> bool {
-        !self.ready.is_empty() && self.idle == 0 && self.threads < THREADS_MAX
+        self.has_lanes() && self.idle == 0 && self.threads < THREADS_MAX
+    }
+
+    fn has_lanes(&self) -> bool {
+        !self.ready.is_empty() || self.later.is_some()
     }
 }
 
@@ -159,6 +214,18 @@ impl Pool {
         let mut state = lock(&self.state);
         state.ready.push_back(lane);
         self.see_to_lanes(&mut state);
+    }
+
+    /// Gathers a lane whose work can wait.
+    fn add_later(&'static self, lane: Arc<Mutex<Jobs>>) {
+        let mut state = lock(&self.state);
+        match &mut state.later {
+            Some((_, lanes)) => lanes.push(lane),
+            none => {
+                *none = Some((Instant::now() + GATHERED_FOR, vec![lane]));
+                self.see_to_lanes(&mut state);
+            }
+        }
     }
 
     /// Sees to it that somebody looks after the lanes that wait.
@@ -206,10 +273,16 @@ impl Pool {
                     state = self.wait(state, wait).0;
                     state.watching -= 1;
                 }
+                Next::Gather(until) => {
+                    let wait = until.saturating_duration_since(Instant::now());
+                    state.gathering = true;
+                    state = self.wait(state, wait).0;
+                    state.gathering = false;
+                }
                 Next::Rest if state.threads > self.moving_max => {
                     let (woken, in_vain) = self.wait(state, IDLE_MAX);
                     state = woken;
-                    if in_vain && state.threads > self.moving_max && state.ready.is_empty() {
+                    if in_vain && state.threads > self.moving_max && !state.has_lanes() {
                         state.idle -= 1;
                         state.threads -= 1;
                         return;
@@ -291,6 +364,50 @@ mod tests {
         let mut numbers: Vec<i32> = (0..3).map(|_| seen.recv_timeout(LONG).unwrap()).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, [0, 1, 2]);
+    }
+
+    #[test]
+    fn lanes_that_can_wait_are_taken_together_but_for_those_that_had_their_turn() {
+        let (mut state, now) = (State::default(), Instant::now());
+        let lanes: [Arc<Mutex<Jobs>>; 3] = Default::default();
+        for lane in &lanes {
+            assert!(lock(lane).add(Box::new(|| ()), Scheduled::Later));
+        }
+        state.later = Some((now + GATHERED_FOR, lanes.to_vec()));
+        assert!(matches!(state.next(1, now), Next::Gather(at) if at == now + GATHERED_FOR));
+        state.gathering = true;
+        assert!(matches!(state.next(1, now), Next::Rest), "one waits for it");
+
+        let [sooner, ..] = &lanes;
+        assert!(lock(sooner).add(Box::new(|| ()), Scheduled::Now), "it is given to the pool again");
+        do_next(sooner);
+        assert!(!do_next(sooner));
+        for lane in &lanes[1..] {
+            let next = state.next(1, now + GATHERED_FOR);
+            assert!(matches!(next, Next::Work(next) if Arc::ptr_eq(&next, lane)));
+        }
+        assert!(matches!(state.next(1, now + GATHERED_FOR), Next::Rest));
+    }
+
+    #[test]
+    fn what_can_wait_is_done_whatever_the_threads_are_at() {
+        let pool = pool(1);
+        let (done, seen) = mpsc::channel();
+        let [hanging, other] = [(); 2].map(|()| DiskLane::on(pool).unwrap());
+        let (gate, opened) = mpsc::channel::<()>();
+        hanging.run(move || _ = opened.recv());
+        for number in [1, 2] {
+            let done = done.clone();
+            other.run_later(move || done.send(number).unwrap());
+        }
+        assert_eq!((seen.recv_timeout(LONG), seen.recv_timeout(LONG)), (Ok(1), Ok(2)));
+
+        // Behind one that can wait, and before others that are gathered already.
+        let again = done.clone();
+        other.run_later(move || again.send(3).unwrap());
+        other.run(move || done.send(4).unwrap());
+        assert_eq!((seen.recv_timeout(LONG), seen.recv_timeout(LONG)), (Ok(3), Ok(4)));
+        drop(gate);
     }
 
     #[test]

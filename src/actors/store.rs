@@ -112,16 +112,28 @@ impl Store {
         }
         let moves = work.plan.is_some() || work.reads;
         let tidies = self.tidy_at <= now;
-        if moves || tidies {
+        if moves {
             self.tidy_at = next_tidying();
             self.shared.disk.run(move || trip.work(spool, &work));
-        } else {
-            trip.stay(spool);
+            return;
         }
-        if !moves {
-            // From tidying nobody comes back with word, if there was nothing to tidy.
-            self.sleep_until_due(ctx);
+        trip.stay(spool);
+        if tidies {
+            self.tidy_at = next_tidying();
+            self.tidy(ctx);
         }
+        // From tidying nobody comes back with word, if there was nothing to tidy.
+        self.sleep_until_due(ctx);
+    }
+
+    /// Has the files looked after when it suits. The spool stays where it is until then, for whoever needs it sooner.
+    fn tidy(&self, ctx: &PriorityContext<Self>) {
+        let (shared, store) = (Arc::clone(&self.shared), ctx.address());
+        self.shared.disk.run_later(move || {
+            if let Some(spool) = shared.take_spool() {
+                Trip::new(&shared, store).work(spool, &Work { plan: None, reads: false });
+            }
+        });
     }
 
     fn reopen(&mut self, ctx: &mut PriorityContext<Self>) {
