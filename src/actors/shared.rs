@@ -175,13 +175,15 @@ impl Shared {
         result
     }
 
-    /// Accepts a line whose fate, if there is no room, is the policy's to say.
-    #[inline]
+    /// Accepts a line whose fate, if there is no room, is the policy's to say. The line comes in registers: in memory its parts
+    /// would be read together right after each was written, and the processor waits for that.
     pub(super) fn push_line(
         &self,
-        line: EncodedLine<'_>,
+        bytes: &[u8],
+        timestamp: i64,
         destination: &Arc<Destination>,
     ) -> Result<Pushed, PushRefusal> {
+        let line = EncodedLine { bytes, timestamp };
         if let Some(stripes) = self.stripes().filter(|stripes| stripes.are_open())
             && Arc::ptr_eq(destination, &self.destination)
         {
@@ -381,7 +383,7 @@ impl Shared {
         let snapshot = self.with(|transit| transit.snapshot(Instant::now()));
         let window = self.config().loss_window();
         let spool = self.spool_health(snapshot.withheld);
-        let late = |age: &std::time::Duration| *age > window + STALLED_AFTER / 5;
+        let late = |age: &std::time::Duration| *age > window.saturating_add(STALLED_AFTER / 5);
         let volatile = snapshot.volatile_age.filter(late).filter(|_| spool != SpoolHealth::InMemory);
         let orphaned = self.is_orphaned() && !snapshot.stopped;
         let degraded = self.degraded.load(Ordering::Relaxed) || orphaned;

@@ -285,8 +285,7 @@ mod tests {
     }
 
     fn push_text(shared: &Shared, text: &str) -> Result<u64, PushRefusal> {
-        let line = EncodedLine { bytes: text.as_bytes(), timestamp: 0 };
-        shared.push_line(line, &shared.destination).map(|pushed| pushed.number)
+        shared.push_line(text.as_bytes(), 0, &shared.destination).map(|pushed| pushed.number)
     }
 
     fn line(n: u64) -> String {
@@ -408,9 +407,8 @@ mod tests {
         assert!(!are_open(&shared));
         open(&shared);
         assert_eq!(push(&shared, 4), Ok(4));
-        let line = EncodedLine { bytes: b"m n=5i\n", timestamp: 0 };
         let elsewhere = Arc::new(Destination::new("elsewhere"));
-        assert_eq!(shared.push_line(line, &elsewhere).map(|pushed| pushed.number), Ok(5));
+        assert_eq!(shared.push_line(b"m n=5i\n", 0, &elsewhere).map(|pushed| pushed.number), Ok(5));
         assert_eq!(queued(&shared), lines(1..=2) + &long + &lines(4..=5));
     }
 

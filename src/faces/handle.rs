@@ -347,7 +347,7 @@ impl DatabaseHandle {
     /// The database was stopped before.
     ///
     /// # Cancel safety
-    /// Dropped, it goes on all the same.
+    /// Dropped after it was polled once, it goes on all the same; before, nothing has happened.
     pub async fn stop(&self, deadline: Duration) -> Result<StopReport, CallError> {
         Registry::remove(self);
         self.beside(stop::stop(Arc::clone(self.shared()), deadline)).await

@@ -256,9 +256,13 @@ impl SlidingQueue {
 
     fn open_segment(&mut self, first: u64, timestamp: i64, destination: &Arc<Destination>, opened: Instant) {
         let (mut bytes, mut ends) = self.spare.try_recv().unwrap_or_default();
-        // As large as the one before it and a little more, or what is in it would be copied again and again while it grows.
+        // As large as the one before it and a little more, or what is in it would be copied again and again while it grows. Not
+        // twice as large: of a buffer that is half empty the body is a copy.
         let (usual_bytes, usual_points) = self.segments.back().map_or(self.taken, Segment::size);
-        bytes.reserve((usual_bytes + usual_bytes / 16).min(SPARE_BYTES_MAX));
+        let with_spare = |spare: usize| (usual_bytes + usual_bytes / spare).min(SPARE_BYTES_MAX);
+        if bytes.capacity() < with_spare(32) {
+            bytes.reserve_exact(with_spare(16));
+        }
         ends.reserve(usual_points);
         self.segments.push_back(Segment {
             first,
@@ -457,6 +461,24 @@ mod tests {
         assert_eq!(spares(&rig.queue), []);
         drop(body);
         assert_eq!(spares(&rig.queue).len(), 1);
+    }
+
+    #[test]
+    fn buffers_for_bodies_of_nearly_one_size_are_never_half_empty() {
+        let to = destination("a");
+        let mut rig = Rig::new(100, 1 << 20);
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut in_use = VecDeque::new();
+        for round in 0..1_000 {
+            (0..100).for_each(|_| _ = rig.push(&"x".repeat(random.usize(160..180)), &to));
+            let segment = Arc::new(rig.queue.take_segment().unwrap());
+            if round > 0 {
+                let (first, lines) = (segment.seqs().first, segment.lines().as_ptr());
+                assert_eq!(segment.body_from(first).as_ptr(), lines, "round {round}");
+            }
+            in_use.push_back(segment);
+            in_use.drain(..in_use.len().saturating_sub(random.usize(0..6)));
+        }
     }
 
     #[test]
