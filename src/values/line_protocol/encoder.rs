@@ -18,6 +18,9 @@ pub(crate) const KEY_BYTES_MAX: usize = 65_535;
 /// What 1.x and 2.x put between the series and a field's key: `#!~#`.
 pub(crate) const KEY_SEPARATOR_BYTES: usize = 4;
 
+/// What is wrong with series and field keys that are longer.
+pub(crate) const KEY_TOO_LONG: Problem = Problem::TooLong { bytes_max: KEY_BYTES_MAX - KEY_SEPARATOR_BYTES };
+
 /// Writes points as line protocol, by one database's precision and rules, and checks lines that others wrote.
 ///
 /// A running database has one of these; alone it is of use for files, tests, and other ways of sending.
@@ -310,7 +313,7 @@ pub(crate) fn check_key_bytes<'k>(
 ) -> Result<(), PointError> {
     let longest = field_keys.map(|key| name::escaped_len(key.as_bytes())).max().unwrap_or(0);
     if series_bytes + KEY_SEPARATOR_BYTES + longest > KEY_BYTES_MAX {
-        return Err(PointError::new(Place::Series, Problem::TooLong));
+        return Err(PointError::new(Place::Series, KEY_TOO_LONG));
     }
     Ok(())
 }
@@ -388,8 +391,11 @@ mod tests {
         check(point().field("time", 1), r#"field "time": has a reserved name"#);
         check(point().field("", 1), r#"field "": is empty"#);
         check(point().field("x", f64::NAN), r#"value of field "x": is NaN or infinite"#);
-        check(point().tag("x", "y".repeat(65_600)), "series: is too long");
-        check(point().field("x", "y".repeat(65_537)), r#"value of field "x": is too long"#);
+        check(
+            point().tag("x", "y".repeat(65_600)),
+            "series with its longest field key: is longer than 65531 bytes",
+        );
+        check(point().field("x", "y".repeat(65_537)), r#"value of field "x": is longer than 65536 bytes"#);
         check(point().timestamp_units(i64::MAX), "timestamp: is out of range");
     }
 
@@ -427,7 +433,11 @@ mod tests {
         // m,t= are four bytes, "f\ " three.
         let longest = KEY_BYTES_MAX - KEY_SEPARATOR_BYTES - 7;
         assert!(encoder(|_| ()).encode(&tag_of(longest), || 5, &mut Vec::new()).is_ok());
-        check_refused(&encoder(|_| ()), &tag_of(longest + 1), "series: is too long");
+        check_refused(
+            &encoder(|_| ()),
+            &tag_of(longest + 1),
+            "series with its longest field key: is longer than 65531 bytes",
+        );
     }
 
     proptest! {

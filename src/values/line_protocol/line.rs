@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::decode;
-use super::encoder::{Encoded, Encoder, KEY_BYTES_MAX, KEY_SEPARATOR_BYTES};
+use super::encoder::{Encoded, Encoder, KEY_BYTES_MAX, KEY_SEPARATOR_BYTES, KEY_TOO_LONG};
 use super::keys;
 use super::problem::{LineError, Part, Problem};
 use super::raw::{self, Fault, Keys, Parts};
@@ -94,7 +94,7 @@ impl<'a> Lines<'a> {
         if self.key_bytes_at_most(start, parts) > KEY_BYTES_MAX
             && self.key_bytes(&parts.series) > KEY_BYTES_MAX
         {
-            return fault(Part::Series, Problem::TooLong);
+            return fault(Part::Series, KEY_TOO_LONG);
         }
         if parts.end > self.utf8_until && std::str::from_utf8(&self.text[start..parts.end]).is_err() {
             return fault(Part::Line, Problem::NotUtf8);
@@ -316,8 +316,14 @@ mod tests {
         check_refused("m\0 f=1", "2: measurement holds a control character");
         check_refused("m,a=b\rc f=1", "6: tag value holds a control character");
         check_refused(b"m\xff f=1", "1: line is not UTF-8");
-        check_refused(format!("m f=\"{}\"", "x".repeat(65_537)), "65544: field value is too long");
-        check_refused(format!("m,a={} f=1", "x".repeat(65_527)), "1: series is too long");
+        check_refused(
+            format!("m f=\"{}\"", "x".repeat(65_537)),
+            "65544: field value is longer than 65536 bytes",
+        );
+        check_refused(
+            format!("m,a={} f=1", "x".repeat(65_527)),
+            "1: series with its longest field key is longer than 65531 bytes",
+        );
     }
 
     #[test]

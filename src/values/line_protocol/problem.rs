@@ -51,7 +51,7 @@ pub enum Place {
     TagKey(Box<str>),
     /// The value of the tag with this key.
     TagValue(Box<str>),
-    /// All tags, and the measurement, together.
+    /// All tags, and the measurement, together with the longest field key.
     Series,
     /// A field's key: this one.
     FieldKey(Box<str>),
@@ -95,7 +95,7 @@ impl fmt::Display for Place {
             Self::Measurement => f.write_str("measurement"),
             Self::TagKey(key) => write!(f, "tag {key:?}"),
             Self::TagValue(key) => write!(f, "value of tag {key:?}"),
-            Self::Series => f.write_str("series"),
+            Self::Series => f.write_str("series with its longest field key"),
             Self::FieldKey(key) => write!(f, "field {key:?}"),
             Self::FieldValue(key) => write!(f, "value of field {key:?}"),
             Self::Fields => f.write_str("fields"),
@@ -145,8 +145,11 @@ pub enum Problem {
     #[error("is an unsigned integer, which InfluxDB 1.x refuses (see the rule `unsigned`)")]
     Unsigned,
     /// The text is longer than servers take.
-    #[error("is too long")]
-    TooLong,
+    #[error("is longer than {bytes_max} bytes")]
+    TooLong {
+        /// As many they take.
+        bytes_max: usize,
+    },
     /// The timestamp is finer than the database's precision.
     #[error("is finer than the database's precision (see the rule `sub_precision`)")]
     SubPrecision,
@@ -261,7 +264,7 @@ impl fmt::Display for Part {
             Self::Measurement => "measurement",
             Self::TagKey => "tag key",
             Self::TagValue => "tag value",
-            Self::Series => "series",
+            Self::Series => "series with its longest field key",
             Self::FieldKey => "field key",
             Self::FieldValue => "field value",
             Self::Fields => "fields:",

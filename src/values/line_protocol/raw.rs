@@ -247,7 +247,7 @@ impl<'a> Reader<'a, '_> {
         let length = self.at - start - escapes;
         self.at += 1;
         if length > STRING_BYTES_MAX && self.settings.portability == Portability::AllVersions {
-            return Err(Problem::TooLong);
+            return Err(Problem::TooLong { bytes_max: STRING_BYTES_MAX });
         }
         Ok(())
     }

@@ -68,7 +68,7 @@ pub(crate) fn write_boolean(value: bool, out: &mut Vec<u8>) -> Written {
 #[inline]
 pub(crate) fn write_string(value: &str, settings: &Settings, out: &mut Vec<u8>) -> Result<Written, Problem> {
     if value.len() > STRING_BYTES_MAX && settings.portability == Portability::AllVersions {
-        return Err(Problem::TooLong);
+        return Err(Problem::TooLong { bytes_max: STRING_BYTES_MAX });
     }
     out.push(b'"');
     let bytes = value.as_bytes();
