@@ -225,6 +225,33 @@ fn a_stop_stores_what_is_in_memory_though_the_spool_is_full_and_refuses() {
 }
 
 #[test]
+fn a_loss_window_without_end_is_one_that_is_never_over() {
+    run(async {
+        let receiver = Receiver::start_down();
+        let db =
+            Database::builder("forever").http(receiver.url()).loss_window(Duration::MAX).start().unwrap();
+        push_numbers(&db, 0..1);
+        assert!(!db.flush(Duration::from_millis(50)).await.unwrap().complete);
+        assert_eq!(db.health().volatile, None);
+        receiver.come_up();
+        assert!(db.flush(LONG).await.unwrap().complete);
+        assert!(db.stop(LONG).await.unwrap().drained);
+    });
+}
+
+#[test]
+fn what_is_not_a_file_is_no_spool_and_nothing_is_put_beside_it() {
+    run(async {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("folder");
+        std::fs::create_dir(&folder).unwrap();
+        let error = Database::builder("folder").spool(&folder).start().unwrap_err();
+        assert!(error.to_string().ends_with("not a spool file"), "{error}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    });
+}
+
+#[test]
 fn many_small_batches_are_closed_in_few_transactions() {
     run(async {
         let receiver = Receiver::start();

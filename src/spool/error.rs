@@ -140,7 +140,8 @@ impl fmt::Display for SpoolErrorKind {
 
 impl StdError for SpoolError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|source| source as _)
+        // What it was caused by is in its own words already.
+        self.source.as_deref().and_then(|source| source.source())
     }
 }
 
@@ -170,5 +171,17 @@ impl<T> During<T> for rusqlite::Result<T> {
 impl<T> During<T> for io::Result<T> {
     fn during(self, what: impl Into<String>) -> Result<T, SpoolError> {
         self.map_err(|error| SpoolError::io(what, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_a_cause_are_said_once_in_a_chain_of_errors() {
+        let error = SpoolError::io("open plant.db", io::Error::other("no such device"));
+        assert_eq!(error.to_string(), "open plant.db: input or output failed (no such device)");
+        assert!(error.source().is_none());
     }
 }

@@ -54,20 +54,21 @@ pub struct Exported {
 pub fn export(path: impl AsRef<Path>, what: Export, out: &mut dyn Write) -> Result<Exported, SpoolError> {
     let (paths, conn) = look_into(path.as_ref(), "export")?;
     let during = format!("export {}", paths.name());
+    let printing = format!("print what {} holds", paths.name());
     let mut exported = Exported::default();
     let mut after = i64::MIN;
     while let Some((position, stored)) = next(&conn, what, after).during(&during)? {
         after = position;
         match lines(&stored) {
             Some((points, lines)) => {
-                out.write_all(&lines).during(&during)?;
+                out.write_all(&lines).during(&printing)?;
                 exported.batches += 1;
                 exported.points += points;
             }
             None => exported.damaged_batches += 1,
         }
     }
-    out.flush().during(during)?;
+    out.flush().during(printing)?;
     Ok(exported)
 }
 

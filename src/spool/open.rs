@@ -113,6 +113,9 @@ impl Spool {
     ) -> Result<(Self, Opened), SpoolError> {
         let paths = Paths::resolve(&options.path).during(format!("open {}", options.path.display()))?;
         let during = format!("open {}", paths.name());
+        if paths.is_something_else() {
+            return Err(SpoolError::new(SpoolErrorKind::NotASpool, during));
+        }
         heritage.check_mounted(&paths).during(&during)?;
         let was_ours = set_aside::looks_like_ours(&paths).during(&during)?;
         let mut lock = SpoolLock::acquire(&paths)?;

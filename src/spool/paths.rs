@@ -38,6 +38,11 @@ impl Paths {
         Ok(Self { database: fs::canonicalize(folder)?.join(name) })
     }
 
+    /// Whether there is a folder or a device in its place, beside which nothing should be put.
+    pub(super) fn is_something_else(&self) -> bool {
+        fs::metadata(&self.database).is_ok_and(|found| !found.is_file())
+    }
+
     pub(super) fn folder(&self) -> &Path {
         self.database.parent().unwrap_or(Path::new("/"))
     }

@@ -40,7 +40,8 @@ pub struct Stats {
     pub rows_read_total: u64,
     /// Restarts of actors since the start.
     pub restarts_total: u64,
-    /// Times the spool was not closed cleanly, in its life.
+    /// Times the spool was not closed cleanly before this start: kills, power cuts, and failures after which it was opened
+    /// again.
     pub unclean_ends_total: u64,
     /// Times the clock stepped back further than stamps can wait for.
     pub clock_steps_back_total: u64,

@@ -227,7 +227,8 @@ impl Round<'_> {
             std::fs::write(marker, ".damaged-1").unwrap();
         } else {
             let mut bytes = std::fs::read(file).unwrap();
-            let page = bytes.len().min(16_384);
+            // Only the first: a damage that is met after the start has the spool opened twice in one life.
+            let page = usize::from(u16::from_be_bytes([bytes[16], bytes[17]]));
             bytes[..page].fill(0);
             std::fs::write(file, bytes).unwrap();
         }
