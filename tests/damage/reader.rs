@@ -58,31 +58,44 @@ impl Batch {
     }
 
     pub(crate) fn left(&self, before: &Files, after: &Files) -> Left {
-        let is_whole = |copy: &Copy| {
-            copy.parts.iter().all(|places| places.iter().any(|place| place.is_untouched(before, after)))
-        };
-        if self.copies.iter().any(is_whole) { Left::Whole } else { Left::Broken }
+        if self.copies.iter().any(|copy| copy.is_whole(before, after)) { Left::Whole } else { Left::Broken }
     }
 
-    /// Why a batch that survived could not be found, if there is a reason.
+    /// Why a batch that survived could not be found, if there is a reason for each copy of it that is whole.
     pub(crate) fn excuse(&self, before: &Files, after: &Files) -> Option<&'static str> {
-        let heads: Vec<&Place> = self.copies.iter().flat_map(|copy| &copy.parts[0]).collect();
         let log = LogShape::of(before);
-        let parts = self.copies.iter().flat_map(|copy| copy.parts.iter().flatten());
-        let mut in_last =
-            parts.clone().map(|place| place.file == "-wal" && place.bytes.start >= log.last_begin);
-        if !log.is_untouched(log.last_begin..log.end, before, after) && in_last.any(|last| last) {
+        let whole = self.copies.iter().filter(|copy| copy.is_whole(before, after));
+        let excuses: Option<Vec<_>> = whole.map(|copy| copy.excuse(&log, before, after)).collect();
+        excuses?.first().copied()
+    }
+}
+
+impl Copy {
+    /// Each of its parts stands untouched somewhere.
+    fn is_whole(&self, before: &Files, after: &Files) -> bool {
+        self.parts.iter().all(|places| places.iter().any(|place| place.is_untouched(before, after)))
+    }
+
+    /// Why it could not be found although it is whole, if there is a reason.
+    fn excuse(&self, log: &LogShape, before: &Files, after: &Files) -> Option<&'static str> {
+        let untouched = |places: &[Place]| -> Vec<Place> {
+            places.iter().filter(|place| place.is_untouched(before, after)).cloned().collect()
+        };
+        let parts: Vec<Vec<Place>> = self.parts.iter().map(|places| untouched(places)).collect();
+        let one_part_has_only =
+            |is_lost: &dyn Fn(&Place) -> bool| parts.iter().any(|places| places.iter().all(is_lost));
+        if !log.is_untouched(log.last_begin..log.end, before, after)
+            && one_part_has_only(&|place| place.file == "-wal" && place.bytes.start >= log.last_begin)
+        {
             return Some("stands in the last transaction of the log, which is torn");
         }
-        if heads.iter().all(|place| !place.page_head_is_untouched(before, after)) {
+        if parts[0].iter().all(|place| !place.page_head_is_untouched(before, after)) {
             return Some("the head of its page, which says where its rows are, is damaged");
         }
-        let is_nameless =
-            |places: &Vec<Place>| places.iter().all(|place| !place.frame_head_is_untouched(before, after));
-        if self.copies.iter().all(|copy| copy.parts.iter().any(is_nameless)) {
+        if one_part_has_only(&|place| !place.frame_head_is_untouched(before, after)) {
             return Some("the head of a frame, which says which page it is, is damaged");
         }
-        if heads.iter().any(|place| place.file == "-wal")
+        if one_part_has_only(&|place| place.file == "-wal")
             && !log.is_untouched(0..LOG_HEADER + FRAME, before, after)
         {
             return Some("the head of the log is damaged, and so is its first frame");
