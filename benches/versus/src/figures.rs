@@ -14,6 +14,12 @@ pub enum Figure {
     PointsPerSecond,
     /// User and system time of the writer's process, producer included, a million points.
     CpuSeconds,
+    /// The parts of it that threads of influx-spool took until all was delivered: those that push, that compress, that
+    /// write to disk, that run actors and the HTTP client.
+    CpuPushing,
+    CpuSealing,
+    CpuStoring,
+    CpuSending,
     /// CPU time of what takes it all the time: a share of one core.
     CpuShare,
     PeakMegabytes,

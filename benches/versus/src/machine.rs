@@ -6,8 +6,37 @@ use std::process::Command;
 
 use crate::writers::vmagent;
 
+/// Where the time of all processors went since the system was started, in ticks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ticks {
+    busy: u64,
+    /// When something wanted to run, and the host let other machines run instead.
+    stolen: u64,
+}
+
+impl Ticks {
+    pub fn now() -> Self {
+        let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let first = stat.lines().next().unwrap_or_default();
+        let ticks: Vec<u64> = first.split_whitespace().skip(1).map_while(|word| word.parse().ok()).collect();
+        // man proc_stat.
+        let [user, nice, system, _idle, _iowait, irq, softirq, stolen, ..] = ticks[..] else {
+            return Self::default();
+        };
+        Self { busy: user + nice + system + irq + softirq, stolen }
+    }
+
+    /// The part of the time since then that the host kept from who wanted to run.
+    fn share_stolen(self) -> f64 {
+        let now = Self::now();
+        let stolen = now.stolen.saturating_sub(self.stolen) as f64;
+        let asked_for = stolen + now.busy.saturating_sub(self.busy) as f64;
+        if asked_for > 0.0 { stolen / asked_for } else { 0.0 }
+    }
+}
+
 /// As lines of a list.
-pub fn description(dir: &Path) -> Vec<String> {
+pub fn description(dir: &Path, begin: Ticks) -> Vec<String> {
     let crates =
         ["questdb-rs", "influxdb2", "influxdb"].map(|name| format!("{name} {}", locked_version(name)));
     let vmagent = vmagent::version().unwrap_or_else(|| "vmagent: absent".to_owned());
@@ -23,6 +52,10 @@ pub fn description(dir: &Path) -> Vec<String> {
             locked_version("influx-spool"),
             commit(),
             crates.join(", ")
+        ),
+        format!(
+            "the host gave {:.0} % of the time that was asked for to other machines",
+            100.0 * begin.share_stolen()
         ),
     ]
 }

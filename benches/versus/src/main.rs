@@ -29,6 +29,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::contestants::Contestant;
 use crate::job::Job;
 use crate::lines::Mix;
+use crate::machine::Ticks;
 use crate::options::Options;
 use crate::sink::{Clock, Sink};
 
@@ -74,8 +75,9 @@ fn compare(options: &Options) -> Result<()> {
             contestant.family != contestants::VMAGENT || writers::vmagent::version().is_some()
         })
         .collect();
+    let begin = Ticks::now();
     let results = rounds::run(contestants, options.rounds, &options.dir)?;
-    let tables = table::markdown(&results, &rows, &options.dir);
+    let tables = table::markdown(&results, &rows, &options.dir, begin);
     println!("{tables}");
     if options.write { write(&tables, plot::svg(&results)) } else { Ok(()) }
 }

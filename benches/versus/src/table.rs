@@ -6,20 +6,21 @@ use std::path::Path;
 use crate::contestants::{WRITERS, YARDSTICKS};
 use crate::figures::Figure;
 use crate::lines::Mix;
-use crate::machine;
+use crate::machine::{self, Ticks};
 use crate::rounds::{Entry, Results, Spread};
 use crate::rows::{Choice, Limit, Row};
 
 /// All tables. Writing to a string does not fail.
-pub fn markdown(results: &Results, rows: &[Row], dir: &Path) -> String {
+pub fn markdown(results: &Results, rows: &[Row], dir: &Path, begin: Ticks) -> String {
     let mut out = String::new();
-    for line in machine::description(dir) {
+    for line in machine::description(dir, begin) {
         let _ = writeln!(out, "- {line}");
     }
     let _ = writeln!(out, "- median of {} rounds (least to greatest)", results.rounds);
     targets(&mut out, results, rows);
     writers(&mut out, results, Mix::Realistic, "The writers, realistic points");
     writers(&mut out, results, Mix::Hard, "The writers, hard points");
+    parts(&mut out, results);
     yardsticks(&mut out, results);
     out
 }
@@ -64,6 +65,37 @@ fn writers(out: &mut String, results: &Results, mix: Mix, title: &str) {
     let _ = writeln!(out, "\n{title}:\n\n| writer | {names} |\n|---|{}", "---:|".repeat(COLUMNS.len()));
     for entry in entries {
         let cells = COLUMNS.map(|(_, figure)| entry.spread(figure).map_or_else(String::new, cell(figure)));
+        let name = format!("{}, {}", entry.contestant.family, entry.contestant.setting);
+        let _ = writeln!(out, "| {name} | {} |", cells.join(" | "));
+    }
+}
+
+/// Parts of the CPU time, by threads.
+const PARTS: [(&str, Figure); 4] = [
+    ("push", Figure::CpuPushing),
+    ("compress", Figure::CpuSealing),
+    ("write to disk", Figure::CpuStoring),
+    ("actors, HTTP", Figure::CpuSending),
+];
+
+fn parts(out: &mut String, results: &Results) {
+    let entries: Vec<_> = WRITERS
+        .iter()
+        .flat_map(|family| settings(results, family, Mix::Realistic))
+        .filter(|entry| entry.spread(Figure::CpuPushing).is_some())
+        .collect();
+    if entries.is_empty() {
+        return;
+    }
+    let names = PARTS.map(|(name, _)| name).join(" | ");
+    let _ = writeln!(
+        out,
+        "\nWhere the CPU time of influx-spool goes, by threads, realistic points, s a million:\n\n\
+         | writer | {names} |\n|---|{}",
+        "---:|".repeat(PARTS.len())
+    );
+    for entry in entries {
+        let cells = PARTS.map(|(_, figure)| entry.spread(figure).map_or_else(String::new, spread_text));
         let name = format!("{}, {}", entry.contestant.family, entry.contestant.setting);
         let _ = writeln!(out, "| {name} | {} |", cells.join(" | "));
     }

@@ -34,22 +34,8 @@ impl Usage {
     /// Of another process, to a hundredth of a second.
     pub fn of(pid: u32) -> Result<Self> {
         let pid = pid.to_string();
-        let stat = read(&pid, "stat")?;
-        // The name, in parentheses, may hold anything. After it, fields 14 and 15 are user and system time (man proc_pid_stat).
-        let after_name = stat.rsplit_once(')').context("find the end of the name")?.1;
-        let ticks: u64 = after_name
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .map(str::parse::<u64>)
-            .sum::<Result<_, _>>()
-            .context("read ticks")?;
-        let a_second = sysconf(SysconfVar::CLK_TCK)?.context("ask for the length of a tick")?;
-        Ok(Self {
-            cpu: Duration::from_secs_f64(ticks as f64 / a_second as f64),
-            written: written(&pid)?,
-            voluntary_switches: 0,
-        })
+        let (_, cpu) = name_and_cpu(&read(&pid, "stat")?)?;
+        Ok(Self { cpu, written: written(&pid)?, voluntary_switches: 0 })
     }
 
     pub fn since(self, earlier: Self) -> Self {
@@ -59,6 +45,37 @@ impl Usage {
             voluntary_switches: self.voluntary_switches.saturating_sub(earlier.voluntary_switches),
         }
     }
+}
+
+/// CPU time of those threads of this process whose names begin so, to a hundredth of a second each.
+pub fn cpu_of_threads(name_begin: &str) -> Result<Duration> {
+    let mut sum = Duration::ZERO;
+    for thread in fs::read_dir("/proc/self/task").context("list threads")? {
+        let path = thread?.path().join("stat");
+        // One that has ended meanwhile is gone.
+        let Ok(stat) = fs::read_to_string(&path) else { continue };
+        let (name, cpu) = name_and_cpu(&stat)?;
+        if name.starts_with(name_begin) {
+            sum += cpu;
+        }
+    }
+    Ok(sum)
+}
+
+/// What a `stat` says of a process or a thread: man proc_pid_stat.
+fn name_and_cpu(stat: &str) -> Result<(&str, Duration)> {
+    // The name, in parentheses, may hold anything. After it, fields 14 and 15 are user and system time.
+    let (before, after_name) = stat.rsplit_once(')').context("find the end of the name")?;
+    let (_, name) = before.split_once('(').context("find the name")?;
+    let ticks: u64 = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(str::parse::<u64>)
+        .sum::<Result<_, _>>()
+        .context("read ticks")?;
+    let a_second = sysconf(SysconfVar::CLK_TCK)?.context("ask for the length of a tick")?;
+    Ok((name, Duration::from_secs_f64(ticks as f64 / a_second as f64)))
 }
 
 /// The most memory that a process had at any time, in bytes. `process` is an identifier or `self`.

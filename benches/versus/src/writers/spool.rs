@@ -13,9 +13,10 @@ use influx_spool::{
 use serde::{Deserialize, Serialize};
 
 use super::Load;
-use crate::figures::{Figures, measured};
+use crate::figures::{Figure, Figures, measured};
 use crate::lines::{Mix, Shape, timestamp, values};
 use crate::sink::Sink;
+use crate::usage::{Usage, cpu_of_threads};
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Run {
@@ -85,13 +86,35 @@ impl Setting {
 
 impl Run {
     pub fn run(&self, sink: &Sink, dir: &Path) -> Result<Figures> {
-        measured(self.load.points, || {
+        let mut parts = Figures::new();
+        let mut figures = measured(self.load.points, || {
             let db = self.setting.builder(&sink.url(), &dir.join("versus.db")).start()?;
             self.load.produce(|share| push(&db, self.load.mix, self.setting.way, share))?;
             flush(&db)?;
+            parts = parts_of_cpu(self.load.points)?;
             stop(&db)
-        })
+        })?;
+        figures.append(&mut parts);
+        Ok(figures)
     }
+}
+
+/// Which threads the CPU time went to so far. Those that push have ended: theirs is what is left.
+fn parts_of_cpu(points: u64) -> Result<Figures> {
+    let parts = [
+        (Figure::CpuSealing, "influx-spool-se"),
+        (Figure::CpuStoring, "influx-spool-di"),
+        (Figure::CpuSending, "actix-rt"),
+    ];
+    let mut left = Usage::now()?.cpu;
+    let mut figures = Figures::new();
+    for (figure, name) in parts {
+        let cpu = cpu_of_threads(name)?;
+        left = left.saturating_sub(cpu);
+        figures.insert(figure, cpu.as_secs_f64() * 1e6 / points as f64);
+    }
+    figures.insert(Figure::CpuPushing, left.as_secs_f64() * 1e6 / points as f64);
+    Ok(figures)
 }
 
 /// Pushes the points of a share, waiting while the queue is full.
