@@ -4,7 +4,7 @@ use super::keyed::{Field, Keyed, Tag};
 use super::keys;
 use super::line::Lines;
 use super::name::{self, Slot};
-use super::plain;
+use super::plain::{self, PlainLine};
 use super::problem::{Place, PointError, Problem};
 use super::rules::{LineRules, Portability, Unwritable};
 use super::settings::Settings;
@@ -162,10 +162,17 @@ impl Encoder {
         stamp: impl FnOnce() -> i64,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, PointError> {
-        if !plain::append(measurement, tags, &self.default_tags, fields, &self.settings, out) {
-            self.append_carefully(measurement, tags, fields, out)?;
-        }
-        self.settings.write_timestamp(time, stamp, out)
+        let write = |line: &mut PlainLine<'_>| {
+            line.point(measurement, tags, &self.default_tags, fields, &self.settings)
+        };
+        let timestamp_nanos = match plain::append(out, write, || self.settings.time(time, stamp)) {
+            Ok(timestamp_nanos) => timestamp_nanos?,
+            Err(time) => {
+                self.append_carefully(measurement, tags, fields, out)?;
+                append_time(time()?, out)
+            }
+        };
+        Ok(Encoded { timestamp_nanos })
     }
 
     #[cold]
@@ -238,6 +245,14 @@ impl Encoder {
         *out.get_mut(start).ok_or_else(no_fields)? = b' ';
         check_unique(fields)
     }
+}
+
+/// Appends a space, a time in units, and the newline; the same time in nanoseconds.
+pub(crate) fn append_time((units, nanos): (i64, i64), out: &mut Vec<u8>) -> i64 {
+    out.push(b' ');
+    out.extend_from_slice(itoa::Buffer::new().format(units).as_bytes());
+    out.push(b'\n');
+    nanos
 }
 
 fn write_measurement(name: &str, portability: Portability, out: &mut Vec<u8>) -> Result<(), PointError> {
@@ -445,7 +460,7 @@ mod tests {
         #[test]
         fn the_plain_way_writes_what_the_careful_way_writes(
             names in proptest::collection::vec("[a-zü_]{1,30}|[ab,= \\\\\"#\n]{0,3}", 7),
-            float in any::<f64>(), integer in any::<i64>(), has_defaults in any::<bool>(),
+            float in any::<f64>(), integer in any::<i64>(), has_defaults in any::<bool>(), units in any::<i64>(),
         ) {
             let encoder = encoder(|rules| {
                 if has_defaults {
@@ -461,9 +476,14 @@ mod tests {
             ];
             let (mut plain, mut careful) = (Vec::new(), Vec::new());
             let settings = encoder.settings();
-            let was_plain = plain::append(&measurement, &tags, encoder.default_tags(), &fields, settings, &mut plain);
+            let was_plain = plain::append(
+                &mut plain,
+                |line| line.point(&measurement, &tags, encoder.default_tags(), &fields, settings),
+                || Ok::<_, ()>((units, 7)),
+            );
             let result = encoder.append_carefully(&measurement, &tags, &fields, &mut careful);
-            if was_plain {
+            append_time((units, 7), &mut careful);
+            if was_plain.is_ok_and(|nanos| nanos == Ok(7)) {
                 prop_assert_eq!(result, Ok(()));
                 prop_assert_eq!(plain, careful);
             } else {

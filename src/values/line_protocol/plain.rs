@@ -11,80 +11,59 @@
 //! at the whole line at once afterwards takes fewer instructions and twice as long: the processor waits until the chunks
 //! it wrote can be read back.)
 
-use std::cmp::Ordering;
-
 use wide::bytemuck::cast;
 use wide::u8x16;
 
 use super::encoder::DefaultTag;
 use super::keyed::{Field, Tag};
 use super::keys;
-use super::name::{self, Slot};
+use super::name::Slot;
 use super::rules::Unsigned;
 use super::settings::Settings;
 use crate::values::point::FieldRef;
 
-/// Room for one line without its timestamp. It is zeroed for each point: twice a common line, and still few
-/// nanoseconds.
+/// Room for one line. It is zeroed for each point: thrice a common line, and still few nanoseconds.
 const LINE_BYTES_MAX: usize = 512;
 
 /// The first number of nineteen digits.
 const NINETEEN_DIGITS_MIN: i64 = 10_i64.pow(18);
 
-/// The sign and the digits of the longest timestamp.
-const TIME_DIGITS_MAX: usize = 20;
+/// The first number of nine digits.
+const EIGHT_DIGITS_END: u64 = 10_u64.pow(8);
 
-/// Appends the point as far as its fields; if there is anything special about it, `false`, and `out` is as before.
-#[inline]
-pub(crate) fn append<T: Tag, F: Field>(
-    measurement: &str,
-    tags: &[T],
-    defaults: &[DefaultTag],
-    fields: &[F],
-    settings: &Settings,
-    out: &mut Vec<u8>,
-) -> bool {
-    append_with(out, |line| {
-        line.measurement(measurement)?;
-        line.tags(tags, defaults)?;
-        line.fields(fields, settings)
-    })
-}
+/// Room for the space, the digits of the longest timestamp, with its sign, and the newline, written in words of eight bytes.
+const TIME_BYTES_MAX: usize = 24;
 
-/// Appends what `write` writes; if it gives up, `false`, and `out` is as before.
+/// Appends what `write` writes, and behind it the time that `time` gives in units and in nanoseconds, of which the latter are returned.
+/// Where `write` gives up, `time` is given back, and `out` is as before.
 #[inline(always)]
-pub(crate) fn append_with(out: &mut Vec<u8>, write: impl FnOnce(&mut PlainLine<'_>) -> Option<()>) -> bool {
+pub(crate) fn append<E, T: FnOnce() -> Result<(i64, i64), E>>(
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut PlainLine<'_>) -> Option<()>,
+    time: T,
+) -> Result<Result<i64, E>, T> {
     let start = out.len();
     out.resize(start + LINE_BYTES_MAX, 0);
-    let mut line = PlainLine { room: &mut out[start..], at: 0, specials: u8x16::ZERO };
+    let mut line = PlainLine { room: &mut out[start..], specials: u8x16::ZERO };
     let is_plain = write(&mut line).is_some() && !line.specials.any();
-    let end = if is_plain { line.at } else { 0 };
-    out.truncate(start + end);
-    is_plain
-}
-
-/// Appends a space, a timestamp and the newline.
-#[inline]
-pub(crate) fn append_time(units: i64, out: &mut Vec<u8>) {
-    // As one text: each append to a vector looks after its length and its room.
-    if units >= NINETEEN_DIGITS_MIN {
-        out.extend_from_slice(&time_of_nineteen_digits(units.unsigned_abs()));
-        out.truncate(out.len() - 3);
-        return;
+    if !is_plain || line.room.len() < TIME_BYTES_MAX {
+        out.truncate(start);
+        return Err(time);
     }
-    let mut digits = itoa::Buffer::new();
-    let digits = digits.format(units).as_bytes();
-    let mut text = [b' '; 1 + TIME_DIGITS_MAX + 1];
-    text[1..=digits.len()].copy_from_slice(digits);
-    text[1 + digits.len()] = b'\n';
-    out.extend_from_slice(&text[..digits.len() + 2]);
+    let nanos = time().map(|(units, nanos)| {
+        line.time(units);
+        nanos
+    });
+    let left = line.room.len();
+    out.truncate(start + LINE_BYTES_MAX - left);
+    Ok(nanos)
 }
 
 /// The space, nineteen digits, the newline, and three bytes too many. Nanoseconds have so many digits from September 2001 on.
 ///
 /// It is put together in words: the processor waits until bytes that were written one by one can be read back together.
 #[inline(always)]
-fn time_of_nineteen_digits(units: u64) -> [u8; 24] {
+fn time_of_nineteen_digits(units: u64) -> [u8; TIME_BYTES_MAX] {
     let (head, rest) = (units / 10_u64.pow(16), units % 10_u64.pow(16));
     // The last three digits of eight, and the space in the place of the zero before them.
     let head = ((eight_digits(head) >> 32) & !0xff) | u64::from(b' ');
@@ -95,7 +74,7 @@ fn time_of_nineteen_digits(units: u64) -> [u8; 24] {
     cast(words.map(u64::to_le))
 }
 
-/// All eight digits of a number below 10^8, found side by side in one word, the first in its lowest byte: Paul Khuong, "How
+/// All eight digits of a number below [`EIGHT_DIGITS_END`], found side by side in one word, the first in its lowest byte: Paul Khuong, "How
 /// to print integers really fast", 2017,
 /// <https://pvk.ca/Blog/2017/12/22/appnexus-common-framework-its-out-also-how-to-print-integers-faster/>.
 #[inline(always)]
@@ -113,19 +92,45 @@ const fn eight_digits(number: u64) -> u64 {
 /// A line being written. `None` from a method says that the line is not plain.
 #[derive(Debug)]
 pub(crate) struct PlainLine<'o> {
+    /// What is left of it.
     room: &'o mut [u8],
-    at: usize,
     /// Not zero if a text held a special byte.
     specials: u8x16,
 }
 
-// Inlined by force: a call would send the position through memory for each text.
-impl PlainLine<'_> {
+// Inlined by force: a call would send the room through memory for each text.
+impl<'o> PlainLine<'o> {
+    /// All of a point but its time.
+    #[inline(always)]
+    pub(crate) fn point<T: Tag, F: Field>(
+        &mut self,
+        measurement: &str,
+        tags: &[T],
+        defaults: &[DefaultTag],
+        fields: &[F],
+        settings: &Settings,
+    ) -> Option<()> {
+        self.measurement(measurement)?;
+        self.tags(tags, defaults)?;
+        self.fields(fields, settings)
+    }
+
+    /// A space, a timestamp and the newline.
+    #[inline(always)]
+    fn time(&mut self, units: i64) -> Option<()> {
+        if units >= NINETEEN_DIGITS_MIN {
+            *self.room.first_chunk_mut()? = time_of_nineteen_digits(units.unsigned_abs());
+            self.take(TIME_BYTES_MAX - 3)?;
+            return Some(());
+        }
+        self.text(b' ', itoa::Buffer::new().format(units).as_bytes(), nothing)?;
+        self.byte(b'\n')
+    }
+
     /// Something that is known to be good, of any length.
     #[inline(always)]
     pub(crate) fn known(&mut self, text: &[u8]) -> Option<()> {
-        self.room.get_mut(self.at..self.at + text.len())?.copy_from_slice(text);
-        self.at += text.len();
+        self.take(text.len())?.copy_from_slice(text);
         Some(())
     }
 
@@ -134,13 +139,13 @@ impl PlainLine<'_> {
         if name.is_empty() || name.starts_with('#') {
             return None;
         }
-        self.at = self.copy(0, name.as_bytes(), special_in_names)?;
+        self.copy(name.as_bytes(), special_in_names)?;
         Some(())
     }
 
     #[inline(always)]
     fn tags<T: Tag>(&mut self, tags: &[T], mut defaults: &[DefaultTag]) -> Option<()> {
-        let mut last = "";
+        let mut last = (0, "");
         for tag in tags {
             let (key, value) = (tag.key(), tag.value());
             while let Some((default, rest)) = defaults.split_first()
@@ -151,13 +156,13 @@ impl PlainLine<'_> {
                 }
                 defaults = rest;
             }
+            let head = self.text(b',', key.as_bytes(), special_in_names)?;
             // An empty key is none, too: it does not come after the first of all.
-            if !is_before(last, key) || value.is_empty() {
+            let is_next = last.0 < head || (last.0 == head && last.1 < key);
+            if !is_next || may_be_reserved(Slot::TagKey, head) || value.is_empty() {
                 return None;
             }
-            last = key;
-            name::check_reserved(Slot::TagKey, key.as_bytes()).ok()?;
-            self.text(b',', key.as_bytes(), special_in_names)?;
+            last = (head, key);
             self.text(b'=', value.as_bytes(), special_in_names)?;
         }
         defaults.iter().try_for_each(|default| self.known(&default.escaped))
@@ -170,8 +175,10 @@ impl PlainLine<'_> {
         let mut is_unique = true;
         for field in fields {
             let key = field.key().as_bytes();
-            name::check_reserved(Slot::FieldKey, key).ok()?;
-            self.text(std::mem::replace(&mut separator, b','), key, special_in_names)?;
+            let head = self.text(std::mem::replace(&mut separator, b','), key, special_in_names)?;
+            if may_be_reserved(Slot::FieldKey, head) {
+                return None;
+            }
             self.value(field.value(), settings)?;
             // Keys that are equal have equal marks; of those that differ most have marks that do.
             let mark = 1_u64.rotate_left(u32::from(*key.first()?) + 5 * key.len() as u32);
@@ -200,69 +207,128 @@ impl PlainLine<'_> {
     fn value(&mut self, value: FieldRef<'_>, settings: &Settings) -> Option<()> {
         match value {
             FieldRef::Float(value) if value.is_finite() => {
-                self.text(b'=', zmij::Buffer::new().format_finite(value).as_bytes(), nothing)
+                self.text(b'=', zmij::Buffer::new().format_finite(value).as_bytes(), nothing)?;
             }
             FieldRef::Integer(value) => {
-                self.text(b'=', itoa::Buffer::new().format(value).as_bytes(), nothing)?;
-                self.byte(b'i')
+                self.number(value, value.cast_unsigned(), b'i')?;
             }
             FieldRef::Unsigned(value) if settings.unsigned == Unsigned::Write => {
-                self.text(b'=', itoa::Buffer::new().format(value).as_bytes(), nothing)?;
-                self.byte(b'u')
+                self.number(value, value, b'u')?;
             }
-            FieldRef::Boolean(value) => self.text(b'=', if value { b"t" } else { b"f" }, nothing),
+            FieldRef::Boolean(value) => self.known(if value { b"=t" } else { b"=f" })?,
             FieldRef::String(value) => {
                 self.byte(b'=')?;
                 self.text(b'"', value.as_bytes(), special_in_strings)?;
-                self.byte(b'"')
+                self.byte(b'"')?;
             }
-            FieldRef::Float(_) | FieldRef::Unsigned(_) => None,
+            FieldRef::Float(_) | FieldRef::Unsigned(_) => return None,
         }
+        Some(())
     }
 
-    /// One byte, and a text of any length.
+    /// `=`, a whole number and the letter behind it. As unsigned a negative one is huge.
     #[inline(always)]
-    fn text(&mut self, before: u8, text: &[u8], specials: impl Fn(u8x16) -> u8x16) -> Option<()> {
-        *self.room.get_mut(self.at)? = before;
-        self.at = self.copy(self.at + 1, text, specials)?;
+    fn number(&mut self, number: impl itoa::Integer, unsigned: u64, letter: u8) -> Option<()> {
+        if unsigned >= EIGHT_DIGITS_END {
+            self.text(b'=', itoa::Buffer::new().format(number).as_bytes(), nothing)?;
+            return self.byte(letter);
+        }
+        let word = eight_digits(unsigned);
+        // What differs from a zero, but for the last digit, which is written in any case.
+        let zeros = ((word ^ repeat(b'0')) | 1 << 56).trailing_zeros() / 8;
+        let digits = 8 - zeros as usize;
+        let room: &mut [u8; 10] = self.room.first_chunk_mut()?;
+        room[0] = b'=';
+        room[1..9].copy_from_slice(&(word >> (8 * zeros)).to_le_bytes());
+        room[1 + digits] = letter;
+        self.take(digits + 2)?;
         Some(())
     }
 
     #[inline(always)]
     fn byte(&mut self, byte: u8) -> Option<()> {
-        *self.room.get_mut(self.at)? = byte;
-        self.at += 1;
+        self.take(1)?[0] = byte;
         Some(())
     }
 
-    /// Copies a text and notes whether `specials` marks any of it. It must not mark the letter `a`. Returns where the text ends.
+    /// One byte, and a text of any length, whose [`head`] is returned.
     #[inline(always)]
-    fn copy(&mut self, at: usize, text: &[u8], specials: impl Fn(u8x16) -> u8x16) -> Option<usize> {
-        let room = self.room.get_mut(at..)?;
-        // The last chunk may overlap the first, so that there is no remainder to go through.
-        if let (Some(first), Some(last)) = (text.first_chunk::<16>(), text.last_chunk::<16>()) {
-            let room = room.get_mut(..text.len())?;
-            if text.len() > 32 {
-                let between = &text[16..text.len() - 16];
-                self.specials |= specials_of_long(between, &specials);
-                room[16..text.len() - 16].copy_from_slice(between);
-            }
-            *room.first_chunk_mut()? = *first;
-            *room.last_chunk_mut()? = *last;
-            self.specials |= specials(u8x16::new(*first)) | specials(u8x16::new(*last));
-        } else if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-            let room = room.get_mut(..text.len())?;
-            *room.first_chunk_mut()? = *first;
-            *room.last_chunk_mut()? = *last;
-            self.specials |= specials(cast([*first, *last]));
-        } else {
-            let word = short_word(text);
-            *room.first_chunk_mut()? = word.to_le_bytes();
-            let filled = word | repeat(b'a').unbounded_shl(8 * text.len() as u32);
-            self.specials |= specials(cast([filled, repeat(b'a')]));
+    fn text(&mut self, before: u8, text: &[u8], specials: impl Fn(u8x16) -> u8x16) -> Option<u64> {
+        // Room for the byte and a short text at once: there is one thing to be asked for.
+        if text.len() < 16 {
+            let [first, room @ ..]: &mut [u8; 17] = self.room.first_chunk_mut()?;
+            *first = before;
+            let head = copy_short(text, room, specials, &mut self.specials);
+            self.take(1 + text.len())?;
+            return Some(head);
         }
-        Some(at + text.len())
+        self.byte(before)?;
+        self.copy_long(text, specials)
     }
+
+    /// Copies a text of any length; its [`head`].
+    #[inline(always)]
+    fn copy(&mut self, text: &[u8], specials: impl Fn(u8x16) -> u8x16) -> Option<u64> {
+        if text.len() < 16 {
+            let head = copy_short(text, self.room.first_chunk_mut()?, specials, &mut self.specials);
+            self.take(text.len())?;
+            return Some(head);
+        }
+        self.copy_long(text, specials)
+    }
+
+    /// Copies a text of sixteen bytes or more; its [`head`].
+    #[inline(always)]
+    fn copy_long(&mut self, text: &[u8], specials: impl Fn(u8x16) -> u8x16) -> Option<u64> {
+        let (first, last) = (text.first_chunk::<16>()?, text.last_chunk::<16>()?);
+        let room = self.take(text.len())?;
+        if text.len() > 32 {
+            let between = &text[16..text.len() - 16];
+            self.specials |= specials_of_long(between, &specials);
+            room[16..text.len() - 16].copy_from_slice(between);
+        }
+        // The last chunk may overlap the first, so that there is no remainder to go through.
+        *room.first_chunk_mut()? = *first;
+        *room.last_chunk_mut()? = *last;
+        self.specials |= specials(u8x16::new(*first)) | specials(u8x16::new(*last));
+        text.first_chunk().map(|head| u64::from_be_bytes(*head))
+    }
+
+    /// The next bytes of the room.
+    #[inline(always)]
+    fn take(&mut self, count: usize) -> Option<&'o mut [u8]> {
+        let (taken, left) = std::mem::take(&mut self.room).split_at_mut_checked(count)?;
+        self.room = left;
+        Some(taken)
+    }
+}
+
+/// Copies a text of fewer than sixteen bytes, and notes whether `specials` marks any of it; it must not mark the letter `a`. Behind
+/// the text the room is overwritten as well. Returns the first eight bytes as a number that sorts as they do.
+#[inline(always)]
+fn copy_short(text: &[u8], room: &mut [u8; 16], specials: impl Fn(u8x16) -> u8x16, found: &mut u8x16) -> u64 {
+    if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        // The last chunk may overlap the first, so that there is no remainder to go through.
+        room[..8].copy_from_slice(first);
+        room[text.len() - 8..text.len()].copy_from_slice(last);
+        *found |= specials(cast([*first, *last]));
+        u64::from_be_bytes(*first)
+    } else {
+        let word = short_word(text);
+        room[..8].copy_from_slice(&word.to_le_bytes());
+        let filled = word | repeat(b'a').unbounded_shl(8 * text.len() as u32);
+        *found |= specials(cast([filled, repeat(b'a')]));
+        word.swap_bytes()
+    }
+}
+
+/// Whether a key with this head may be one of those that are reserved. What only begins like one is left to the careful way, too.
+#[inline(always)]
+fn may_be_reserved(slot: Slot, head: u64) -> bool {
+    const TIME: u64 = u64::from_be_bytes(*b"time\0\0\0\0");
+    const FIELD: u64 = u64::from_be_bytes(*b"_field\0\0");
+    const MEASUREMENT: u64 = u64::from_be_bytes(*b"_measure");
+    head == TIME || (slot == Slot::TagKey && (head == FIELD || head == MEASUREMENT))
 }
 
 /// Marks what needs escaping in some name: control characters, space, `,`, `=`, `\`.
@@ -310,23 +376,6 @@ fn short_word(text: &[u8]) -> u64 {
     }
 }
 
-/// Whether one key sorts before another. Most differ in their first eight bytes, which are compared without a call.
-#[inline(always)]
-fn is_before(one: &str, other: &str) -> bool {
-    match head(one).cmp(&head(other)) {
-        Ordering::Less => true,
-        Ordering::Greater => false,
-        Ordering::Equal => one < other,
-    }
-}
-
-/// The first eight bytes as a number that sorts as they do.
-#[inline(always)]
-fn head(key: &str) -> u64 {
-    let key = key.as_bytes();
-    key.first_chunk().map_or_else(|| short_word(key).swap_bytes(), |head| u64::from_be_bytes(*head))
-}
-
 #[inline(never)]
 fn specials_of_long(text: &[u8], specials: &impl Fn(u8x16) -> u8x16) -> u8x16 {
     let (chunks, rest) = text.as_chunks::<16>();
@@ -343,9 +392,19 @@ mod tests {
     fn written(name: &str, string: &str) -> Option<String> {
         let settings = Settings::new(Default::default(), &Default::default());
         let fields = [(name, FieldRef::String(string))];
+        written_by(|line| line.point::<(&str, &str), _>("m", &[], &[], &fields, &settings), 5)
+    }
+
+    fn written_by(write: impl FnOnce(&mut PlainLine<'_>) -> Option<()>, units: i64) -> Option<String> {
         let mut out = vec![b'7'];
-        append::<(&str, &str), _>("m", &[], &[], &fields, &settings, &mut out)
-            .then(|| String::from_utf8(out).unwrap())
+        match append(&mut out, write, || Ok::<_, ()>((units, -units))) {
+            Ok(nanos) => assert_eq!(nanos, Ok(-units)),
+            Err(_) => {
+                assert_eq!(out, b"7");
+                return None;
+            }
+        }
+        Some(String::from_utf8(out).unwrap())
     }
 
     #[test]
@@ -360,13 +419,13 @@ mod tests {
                     let is_plain = byte > b' ' && byte != 0x7f && !b",=\\".contains(&byte);
                     assert_eq!(
                         written(&text, "s"),
-                        is_plain.then(|| format!("7m {text}=\"s\"")),
+                        is_plain.then(|| format!("7m {text}=\"s\" 5\n")),
                         "{byte:#x} at {at}"
                     );
                     let is_plain = !b"\"\\".contains(&byte);
                     assert_eq!(
                         written("f", &text),
-                        is_plain.then(|| format!("7m f=\"{text}\"")),
+                        is_plain.then(|| format!("7m f=\"{text}\" 5\n")),
                         "{byte:#x} at {at}"
                     );
                 }
@@ -374,25 +433,65 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_time_is_written_with_all_its_digits() {
+    /// Numbers around every power of ten, of equal digits, and drawn.
+    fn numbers() -> impl Iterator<Item = i64> {
         let powers = (0..19).map(|digits| 10_i64.pow(digits));
         let edges = powers.flat_map(|power| [power - 1, power, power + 1, power.saturating_mul(9)]);
         let digits = (0..10).map(|digit| 1_111_111_111_111_111_111_i64.saturating_mul(digit));
         let mut random = fastrand::Rng::with_seed(1);
-        let drawn = std::iter::repeat_with(|| random.i64(..)).take(100_000);
-        for units in edges.chain(digits).chain([i64::MIN, i64::MAX]).chain(drawn) {
-            let mut out = b"m f=t".to_vec();
-            append_time(units, &mut out);
-            assert_eq!(String::from_utf8(out).unwrap(), format!("m f=t {units}\n"));
+        let drawn = std::iter::repeat_with(move || random.i64(..) >> random.u32(..64)).take(100_000);
+        edges.chain(digits).chain([i64::MIN, i64::MAX]).chain(drawn)
+    }
+
+    #[test]
+    fn a_time_is_written_with_all_its_digits() {
+        for units in numbers() {
+            let line = written_by(|line| line.known(b"m f=t"), units.saturating_abs());
+            assert_eq!(line.unwrap(), format!("7m f=t {}\n", units.saturating_abs()));
+            if units != i64::MIN {
+                assert_eq!(written_by(|_| Some(()), units).unwrap(), format!("7 {units}\n"));
+            }
         }
     }
 
     #[test]
-    fn what_is_not_plain_leaves_nothing_behind() {
+    fn a_whole_number_is_written_with_all_its_digits() {
+        let settings =
+            Settings { unsigned: Unsigned::Write, ..Settings::new(Default::default(), &Default::default()) };
+        let written = |value| written_by(|line| line.value(value, &settings), 5).unwrap();
+        for number in numbers() {
+            let unsigned = number.cast_unsigned();
+            assert_eq!(written(FieldRef::Integer(number)), format!("7={number}i 5\n"));
+            assert_eq!(written(FieldRef::Unsigned(unsigned)), format!("7={unsigned}u 5\n"));
+        }
+    }
+
+    #[test]
+    fn a_reserved_name_is_not_plain_and_one_like_it_may_be() {
+        let settings = Settings::new(Default::default(), &Default::default());
+        let tagged = |key: &str| {
+            let fields = [("f", FieldRef::Boolean(true))];
+            written_by(|line| line.point("m", &[(key, "v")], &[], &fields, &settings), 5).is_some()
+        };
+        for (key, is_tag, is_field) in [
+            ("time", false, false),
+            ("_field", false, true),
+            ("_measurement", false, true),
+            ("tim", true, true),
+            ("times", true, true),
+            ("Time", true, true),
+            ("_fields", true, true),
+            ("_measure", false, true),
+        ] {
+            assert_eq!((tagged(key), written(key, "s").is_some()), (is_tag, is_field), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_handed_on() {
         let mut out = vec![7];
-        assert!(!append_with(&mut out, |line| line.text(b'a', b"b c", special_in_names)));
-        assert_eq!(out, [7]);
+        let failed = append(&mut out, |line| line.known(b"m f=t"), || Err("no time"));
+        assert_eq!(failed.map_err(drop), Ok(Err("no time")));
     }
 
     #[test]

@@ -174,21 +174,21 @@ impl<V: Values> PreparedSeries<V> {
         out: &mut Vec<u8>,
     ) -> Result<Encoded, PointError> {
         V::check(values, &self.schema).map_err(|mismatch| self.mismatch(mismatch))?;
-        if !self.encode_plainly(values, out) {
-            self.encode_carefully(values, out)?;
-        }
-        self.settings.write_timestamp(timestamp.map(|at| PointTime::Moment { at }), stamp, out)
-    }
-
-    /// See [`plain`].
-    #[inline]
-    fn encode_plainly(&self, values: V::Of<'_>, out: &mut Vec<u8>) -> bool {
-        plain::append_with(out, |line| {
+        let write = |line: &mut PlainLine<'_>| {
             line.known(&self.series)?;
             let mut plain = Plain { series: self, line, separator: b' ' };
             V::visit(values, &mut plain).ok()?;
             (plain.separator == b',').then_some(())
-        })
+        };
+        let time = timestamp.map(|at| PointTime::Moment { at });
+        let timestamp_nanos = match plain::append(out, write, || self.settings.time(time, stamp)) {
+            Ok(timestamp_nanos) => timestamp_nanos?,
+            Err(time) => {
+                self.encode_carefully(values, out)?;
+                encoder::append_time(time()?, out)
+            }
+        };
+        Ok(Encoded { timestamp_nanos })
     }
 
     #[cold]

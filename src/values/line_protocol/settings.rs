@@ -1,7 +1,5 @@
 //! What an encoder goes by, apart from the default tags; and timestamps, which depend on nothing else.
 
-use super::encoder::Encoded;
-use super::plain;
 use super::problem::{Place, PointError, Problem};
 use super::rules::{LineRules, Portability, SubPrecision, Unsigned, Unwritable};
 use crate::values::point::PointTime;
@@ -37,22 +35,19 @@ impl Settings {
         }
     }
 
-    /// Appends a space, the timestamp and the newline.
+    /// A point's time in units of the precision, and in nanoseconds.
     #[inline]
-    pub(crate) fn write_timestamp(
+    pub(crate) fn time(
         &self,
         time: Option<PointTime>,
         stamp: impl FnOnce() -> i64,
-        out: &mut Vec<u8>,
-    ) -> Result<Encoded, PointError> {
-        let (units, timestamp_nanos) = match time {
+    ) -> Result<(i64, i64), PointError> {
+        match time {
             None => self.check_units(stamp()),
             Some(PointTime::Units(units)) => self.check_units(units),
             Some(PointTime::Moment { at }) => self.units_of(at),
         }
-        .map_err(|problem| PointError::new(Place::Timestamp, problem))?;
-        plain::append_time(units, out);
-        Ok(Encoded { timestamp_nanos })
+        .map_err(|problem| PointError::new(Place::Timestamp, problem))
     }
 
     /// Units of the precision, with the same in nanoseconds, unless servers refuse such a time.
