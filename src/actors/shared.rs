@@ -15,6 +15,7 @@
 //! | those of `Hearers` | who waits for room, for events | putting one in, taking all out |
 //! | `tree`, a bell's `hearer` | addresses of supervisors and actors | a clone of an address |
 
+use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError, Weak};
@@ -38,6 +39,7 @@ use crate::spool::{Heritage, Opened, Spool, SpoolOptions};
 use crate::values::batch::Destination;
 use crate::values::config::{Compression, Config, MissingTimestamp};
 use crate::values::health::{Event, Health, Pending, SpoolHealth, Stats};
+use crate::values::ledger::Tally;
 use crate::values::line_protocol::encoder::Encoder;
 use crate::values::seq::SpoolTag;
 
@@ -184,16 +186,21 @@ impl Shared {
         destination: &Arc<Destination>,
     ) -> Result<Pushed, PushRefusal> {
         let line = EncodedLine { bytes, timestamp };
-        if let Some(stripes) = self.stripes().filter(|stripes| stripes.are_open())
-            && Arc::ptr_eq(destination, &self.destination)
-        {
+        if let Some(stripes) = self.open_stripes_to(destination) {
             match stripes.stage(line) {
                 Staging::Numbered(number) => return Ok(Pushed { number, wake: false }),
                 Staging::Full => return self.push_turning_over(stripes, line),
                 Staging::Closed => {}
             }
         }
-        let (transit, met) = self.lock();
+        let (transit, met) = match self.lock_unless(|| self.staged(line, destination)) {
+            Ok(locked) => locked,
+            Err(pushed) => return Ok(pushed),
+        };
+        // Who had the lock has opened them: a look would close them again, and the next who comes would open them, and so on.
+        if met && let Some(pushed) = self.staged(line, destination) {
+            return Ok(pushed);
+        }
         let mut look = self.look_at(transit);
         let pushed = look.transit.push(line, destination, Instant::now);
         if met {
@@ -203,11 +210,14 @@ impl Shared {
         pushed
     }
 
-    /// The same where this thread's stripe is full.
+    /// The same where this thread's stripe is full. Threads fill theirs alike: while this one waits another may have emptied them all.
     #[cold]
     fn push_turning_over(&self, stripes: &Stripes, line: EncodedLine<'_>) -> Result<Pushed, PushRefusal> {
+        let (mut transit, _) = match self.lock_unless(|| self.staged(line, &self.destination)) {
+            Ok(locked) => locked,
+            Err(pushed) => return Ok(pushed),
+        };
         let now = Instant::now();
-        let (mut transit, _) = self.lock();
         let TurnedOver { number, wake } = stripes.turn_over(&mut transit, &self.destination, line, now);
         let pushed = match number {
             Some(number) => Ok(Pushed { number, wake: false }),
@@ -215,6 +225,19 @@ impl Shared {
         };
         self.end_with_room(Look { transit, wake });
         pushed
+    }
+
+    /// Puts a line into a stripe, if there is one that takes it.
+    fn staged(&self, line: EncodedLine<'_>, destination: &Arc<Destination>) -> Option<Pushed> {
+        match self.open_stripes_to(destination)?.stage(line) {
+            Staging::Numbered(number) => Some(Pushed { number, wake: false }),
+            Staging::Full | Staging::Closed => None,
+        }
+    }
+
+    /// The stripes, if lines for this destination are put into them now.
+    fn open_stripes_to(&self, destination: &Arc<Destination>) -> Option<&Stripes> {
+        self.stripes().filter(|stripes| stripes.are_open() && Arc::ptr_eq(destination, &self.destination))
     }
 
     /// The stripes, if threads have met here before.
@@ -253,7 +276,7 @@ impl Shared {
 
     /// The same, and tells whoever waits for room.
     fn end_with_room(&self, look: Look<'_>) {
-        let room = self.room.waiting.load(Ordering::Acquire) > 0 && look.transit.has_room(1);
+        let room = self.room.waiting.load(Ordering::Acquire) > 0 && look.transit.has_room(Tally::new(1, 1));
         self.end(look);
         if room {
             self.room.announce();
@@ -400,14 +423,23 @@ impl Shared {
 
     /// Locks the transit as it is; whether another thread had it.
     fn lock(&self) -> (MutexGuard<'_, Transit>, bool) {
+        let Ok(locked) = self.lock_unless(|| None::<Infallible>);
+        locked
+    }
+
+    /// The same, unless there is something else to be had instead while another thread has it.
+    fn lock_unless<T>(&self, instead: impl Fn() -> Option<T>) -> Result<(MutexGuard<'_, Transit>, bool), T> {
         for look in 0..LOOKS {
             match self.transit.try_lock() {
-                Ok(transit) => return (transit, look > 0),
-                Err(TryLockError::Poisoned(poisoned)) => return (poisoned.into_inner(), look > 0),
+                Ok(transit) => return Ok((transit, look > 0)),
+                Err(TryLockError::Poisoned(poisoned)) => return Ok((poisoned.into_inner(), look > 0)),
                 Err(TryLockError::WouldBlock) => (0..1_u32 << look).for_each(|_| std::hint::spin_loop()),
             }
+            if let Some(instead) = instead() {
+                return Err(instead);
+            }
         }
-        (self.transit.lock().unwrap_or_else(PoisonError::into_inner), true)
+        Ok((self.transit.lock().unwrap_or_else(PoisonError::into_inner), true))
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {

@@ -23,6 +23,7 @@ use std::time::Instant;
 use crate::machines::queue::EncodedLine;
 use crate::machines::transit::Transit;
 use crate::values::batch::Destination;
+use crate::values::ledger::Tally;
 
 /// Threads beyond as many share a stripe.
 const STRIPES: usize = 8;
@@ -207,30 +208,63 @@ impl Staged {
 
 impl Taken {
     fn hand_over(&mut self, transit: &mut Transit, to: &Arc<Destination>) -> bool {
-        let mut wake = false;
-        let mut at = [(0, 0); STRIPES];
-        loop {
-            let before = transit.next_seq();
-            for (stripe, (line, start)) in self.stripes.iter().zip(&mut at) {
-                while let Some(next) = stripe.lines.get(*line)
-                    && next.number == transit.next_seq()
-                {
-                    let bytes = &stripe.bytes[*start..next.end];
-                    wake |=
-                        transit.push_staged(EncodedLine { bytes, timestamp: next.timestamp }, to, self.since);
-                    (*line, *start) = (*line + 1, next.end);
-                }
-            }
-            if transit.next_seq() == before {
-                break;
-            }
-        }
-        for (stripe, (line, _)) in self.stripes.iter_mut().zip(at) {
-            debug_assert_eq!(line, stripe.lines.len(), "no number is missing");
+        let held = |stripe: &Staged| Tally::new(stripe.lines.len() as u64, stripe.bytes.len() as u64);
+        let mut size = Tally::default();
+        self.stripes.iter().for_each(|stripe| size += held(stripe));
+        let lines = Merged::of(&self.stripes, transit.next_seq());
+        let wake = transit.push_staged(lines, size, to, self.since);
+        for stripe in &mut self.stripes {
             stripe.bytes.clear();
             stripe.lines.clear();
         }
         wake
+    }
+}
+
+/// The lines of all stripes in the order of their numbers, none of which is missing.
+struct Merged<'a> {
+    /// Those that held something, side by side.
+    stripes: [Rest<'a>; STRIPES],
+    used: usize,
+    next: u64,
+}
+
+/// What of a stripe is still to come.
+#[derive(Clone, Copy, Default)]
+struct Rest<'a> {
+    lines: &'a [StagedLine],
+    bytes: &'a [u8],
+    /// How many of the bytes are gone.
+    start: usize,
+}
+
+impl<'a> Merged<'a> {
+    fn of(stripes: &'a [Staged; STRIPES], next: u64) -> Self {
+        let mut rests = [Rest::default(); STRIPES];
+        let used = stripes.iter().filter(|stripe| !stripe.lines.is_empty());
+        let used = rests.iter_mut().zip(used).map(|(rest, stripe)| {
+            *rest = Rest { lines: &stripe.lines, bytes: &stripe.bytes, start: 0 };
+        });
+        let used = used.count();
+        Self { stripes: rests, used, next }
+    }
+}
+
+impl<'a> Iterator for Merged<'a> {
+    type Item = EncodedLine<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<EncodedLine<'a>> {
+        let next = self.next;
+        let mut used = self.stripes[..self.used].iter_mut();
+        let rest = used.find(|rest| rest.lines.first().is_some_and(|line| line.number == next));
+        let Some((line, rest)) = rest.and_then(|rest| Some((rest.lines.split_off_first()?, rest))) else {
+            debug_assert!(self.stripes.iter().all(|rest| rest.lines.is_empty()), "no number is missing");
+            return None;
+        };
+        self.next += 1;
+        let start = std::mem::replace(&mut rest.start, line.end);
+        Some(EncodedLine { bytes: &rest.bytes[start..line.end], timestamp: line.timestamp })
     }
 }
 
@@ -376,6 +410,42 @@ mod tests {
         assert_eq!(stats.pending.points, 50);
         assert_eq!(stats.ledger.of(Fate::Shed(ShedReason::QueueFull)).points, 950);
         assert_eq!(queued(&shared), lines(951..=1_000));
+    }
+
+    #[test]
+    fn a_queue_that_slides_makes_room_for_all_that_lie_in_stripes_at_once() {
+        let shared = opened(WhenFull::DropOldest, 2_000);
+        push_from_two_stripes(&shared, 2..=5_000);
+        let stats = shared.stats();
+        assert_eq!(stats.pending.points, 2_000);
+        assert_eq!(stats.ledger.of(Fate::Shed(ShedReason::QueueFull)).points, 3_000);
+        assert_eq!(queued(&shared), lines(3_001..=5_000));
+    }
+
+    /// To take a look would close them, and the next push would open them again, and so on.
+    #[test]
+    fn who_waited_while_another_opened_the_stripes_puts_its_line_there() {
+        let shared = opened(WhenFull::DropOldest, 100_000);
+        drop(shared.look());
+        assert!(!are_open(&shared));
+        let look = shared.look();
+        thread::scope(|scope| {
+            let (arrived, arrives) = std::sync::mpsc::channel();
+            let pushing = scope.spawn({
+                let shared = &shared;
+                move || {
+                    arrived.send(()).unwrap();
+                    push(shared, 2)
+                }
+            });
+            arrives.recv().unwrap();
+            shared.open_stripes(&look.transit);
+            drop(look);
+            assert_eq!(pushing.join().unwrap(), Ok(2));
+        });
+        let staged: usize = shared.stripes().unwrap().all().iter().map(|stripe| stripe.lines.len()).sum();
+        assert_eq!((staged, are_open(&shared)), (1, true));
+        assert_eq!(queued(&shared), lines(1..=2));
     }
 
     #[test]

@@ -120,17 +120,22 @@ impl Segment {
         self.first + self.ends.len() as u64 == seq
     }
 
+    #[inline]
     fn takes(&self, line: &EncodedLine<'_>, destination: &Arc<Destination>, limits: SegmentLimits) -> bool {
         !self.is_full(limits)
             && self.bytes.len() + line.bytes.len() <= limits.bytes_max
             && (Arc::ptr_eq(&self.destination, destination) || self.destination == *destination)
     }
 
-    fn drop_oldest(&mut self) -> Tally {
-        let start = self.start();
-        let end = self.ends[self.dropped] as usize;
-        self.dropped += 1;
-        Tally::new(1, (end - start) as u64)
+    /// Drops its oldest points: one at least, and others as long as one of the two is lacking.
+    fn drop_oldest(&mut self, lacking: Tally) -> Tally {
+        let (first, start) = (self.dropped, self.start());
+        let points = usize::try_from(lacking.points).unwrap_or(usize::MAX);
+        self.dropped += points.clamp(1, self.points());
+        while ((self.start() - start) as u64) < lacking.bytes && self.points() > 0 {
+            self.dropped += 1;
+        }
+        Tally::new((self.dropped - first) as u64, (self.start() - start) as u64)
     }
 }
 
@@ -199,6 +204,7 @@ impl SlidingQueue {
     /// segment, which is when somebody wants to know.
     ///
     /// A segment's numbers are dense: behind a number that was given away without being appended, a new one begins.
+    #[inline]
     pub(crate) fn append(
         &mut self,
         seq: u64,
@@ -226,17 +232,18 @@ impl SlidingQueue {
         }
     }
 
-    /// Drops the oldest point. Returns its number and its bytes; `None` if the queue is empty.
-    pub(crate) fn drop_oldest(&mut self) -> Option<(u64, Tally)> {
+    /// Drops the oldest points: one at least, and others that lie beside it as long as one of the two is lacking. Returns the
+    /// number of the first, and what they were; `None` if the queue is empty.
+    pub(crate) fn drop_oldest(&mut self, lacking: Tally) -> Option<(u64, Tally)> {
         let segment = self.segments.front_mut()?;
-        let seq = segment.seqs().first;
-        let dropped = segment.drop_oldest();
+        let first = segment.seqs().first;
+        let dropped = segment.drop_oldest(lacking);
         self.held.points -= dropped.points;
         self.held.bytes -= dropped.bytes;
         if segment.points() == 0 {
             self.segments.pop_front();
         }
-        Some((seq, dropped))
+        Some((first, dropped))
     }
 
     /// Whether the oldest segment will take no more points.
@@ -362,7 +369,7 @@ mod tests {
                         rig.push(&format!("m v={i}\n"), &to);
                     }
                     for i in 0..drops {
-                        assert_eq!(rig.queue.drop_oldest().unwrap().0, i + 1);
+                        assert_eq!(rig.queue.drop_oldest(Tally::default()).unwrap().0, i + 1);
                     }
                     assert_eq!(rig.queue.held().points, pushes - drops);
                     let mut left = Vec::new();
@@ -375,6 +382,22 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn as_many_are_dropped_at_once_as_are_lacking_in_points_and_in_bytes() {
+        let dropped = |points, bytes| {
+            let to = destination("a");
+            let mut rig = Rig::new(4, 1000);
+            (0..8).for_each(|i| _ = rig.push(&"x".repeat(10 + i), &to));
+            let (first, dropped) = rig.queue.drop_oldest(Tally::new(points, bytes)).unwrap();
+            assert_eq!((first, rig.queue.first()), (1, Some(1 + dropped.points)));
+            assert_eq!(rig.queue.held(), Tally::new(8, 108).less(dropped));
+            (dropped.points, dropped.bytes)
+        };
+        assert_eq!([dropped(0, 0), dropped(1, 0), dropped(0, 10)], [(1, 10); 3]);
+        assert_eq!([dropped(2, 10), dropped(1, 11), dropped(0, 21)], [(2, 21); 3]);
+        assert_eq!([dropped(4, 0), dropped(5, 0), dropped(1, 46), dropped(u64::MAX, u64::MAX)], [(4, 46); 4]);
     }
 
     #[test]

@@ -149,14 +149,17 @@ impl Held {
         unmade && !self.sealing && self.batch().is_none()
     }
 
-    /// Gives up the oldest point. The body is made anew before it is used. Its bytes are taken for the average of the
-    /// batch: where its line ends is not known any more.
-    pub(super) fn shed_oldest(&mut self) -> (SeqRange, Tally) {
-        let bytes = self.raw_len / self.seqs.points();
-        let shed = SeqRange::starting_at(self.seqs.first, 1);
-        self.seqs.first += 1;
-        self.raw_len -= bytes;
-        (shed, Tally::new(1, bytes))
+    /// Gives up the oldest points: one at least, and others as long as one of the two is lacking, but for the last one, with which the
+    /// batch would have to go. The body is made anew before it is used. Their bytes are taken for the average of the batch: where
+    /// lines end is not known any more.
+    pub(super) fn shed_oldest(&mut self, lacking: Tally) -> (SeqRange, Tally) {
+        let each = self.raw_len / self.seqs.points();
+        let points = lacking.points.max(lacking.bytes.div_ceil(each.max(1)));
+        let points = points.clamp(1, self.seqs.points() - 1);
+        let shed = SeqRange::starting_at(self.seqs.first, points);
+        self.seqs.first += points;
+        self.raw_len -= each * points;
+        (shed, Tally::new(points, each * points))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::values::config::{Compression, WhenFull};
 #[derive(Clone, Debug)]
 enum Action {
     Push(u64),
+    PushStaged(u64),
     TakeJobs(usize),
     FinishJob(usize, bool),
     Plan { force: bool },
@@ -62,6 +63,7 @@ fn action() -> impl Strategy<Value = Action> {
     let until = prop_oneof![Just(Until::Persisted), Just(Until::Settled)];
     prop_oneof![
         12 => (1..14_u64).prop_map(Action::Push),
+        4 => (1..40_u64).prop_map(Action::PushStaged),
         4 => (1..4_usize).prop_map(Action::TakeJobs),
         8 => (any::<usize>(), prop::bool::weighted(0.9)).prop_map(|(nth, well)| Action::FinishJob(nth, well)),
         6 => prop::bool::weighted(0.2).prop_map(|force| Action::Plan { force }),
@@ -111,6 +113,7 @@ fn any_disk() -> impl Strategy<Value = Disk> {
 fn act(world: &mut World, action: Action, has_spool: bool) {
     match action {
         Action::Push(points) => world.push(points),
+        Action::PushStaged(points) => world.push_staged(points),
         Action::TakeJobs(jobs_max) => _ = world.take_jobs(jobs_max),
         Action::FinishJob(nth, well) => world.finish_job(nth, well),
         Action::Plan { force } => _ = world.plan(force),

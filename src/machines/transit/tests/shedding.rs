@@ -45,6 +45,24 @@ fn exactly_the_newest_remain_though_batches_were_sealed() {
 }
 
 #[test]
+fn exactly_the_newest_remain_though_many_come_at_once() {
+    for at_once in [1, 7, 64, ROOM, 3 * ROOM] {
+        let mut world = world(terms());
+        world.push(ROOM);
+        for _ in 0..10 {
+            world.take_jobs(usize::MAX);
+            while !world.jobs.is_empty() {
+                world.finish_job(0, true);
+            }
+            world.push_staged(at_once);
+        }
+        let last = ROOM + 10 * at_once;
+        check_kept(&mut world, last - ROOM + 1..=last);
+        world.drain();
+    }
+}
+
+#[test]
 fn exactly_the_newest_remain_though_batches_are_being_sealed() {
     let mut world = world(terms());
     world.push(ROOM);

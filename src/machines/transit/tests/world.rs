@@ -121,6 +121,31 @@ impl World {
         }
     }
 
+    /// Pushes so many at once, as those who meet at the lock do; one by one where one might be refused.
+    pub(super) fn push_staged(&mut self, points: u64) {
+        let new = self.transit.next_seq()..self.transit.next_seq() + points;
+        let lines: Vec<String> = new.clone().map(line_of).collect();
+        let size = Tally::new(points, lines.iter().map(|line| line.len() as u64).sum());
+        if !self.transit.takes_unseen(size.points, size.bytes) {
+            return self.push(points);
+        }
+        let sheddable = self.sheddable();
+        let shed_before = self.transit.books.total().of(QUEUE_FULL).points;
+        let lines = lines.iter().map(|line| EncodedLine { bytes: line.as_bytes(), timestamp: 1 });
+        self.transit.push_staged(lines, size, &HERE, self.now);
+        let shed = (self.transit.books.total().of(QUEUE_FULL).points - shed_before) as usize;
+        assert_eq!(self.transit.next_seq(), new.end);
+        self.pending.extend(new.clone());
+        let goners: Vec<u64> = match self.terms.when_full {
+            WhenFull::DropNewest => new.rev().take(shed).collect(),
+            _ => sheddable.into_iter().chain(new).take(shed).collect(),
+        };
+        assert_eq!(goners.len(), shed);
+        for goner in goners {
+            self.settle(goner, QUEUE_FULL);
+        }
+    }
+
     /// The points that may be shed, the first to go first.
     fn sheddable(&self) -> Vec<u64> {
         let free = self.transit.window.values().filter(|held| held.is_free());
