@@ -31,7 +31,7 @@ const NINETEEN_DIGITS_MIN: i64 = 10_i64.pow(18);
 /// The first number of nine digits.
 const EIGHT_DIGITS_END: u64 = 10_u64.pow(8);
 
-/// Room for the space, the digits of the longest timestamp, with its sign, and the newline, written in words of eight bytes.
+/// Room for the space, the digits of the longest timestamp, with its sign, and the newline, in whole words.
 const TIME_BYTES_MAX: usize = 24;
 
 /// Appends what `write` writes, and behind it the time that `time` gives in units and in nanoseconds, of which the latter are returned.
@@ -46,17 +46,32 @@ pub(crate) fn append<E, T: FnOnce() -> Result<(i64, i64), E>>(
     out.resize(start + LINE_BYTES_MAX, 0);
     let mut line = PlainLine { room: &mut out[start..], specials: u8x16::ZERO };
     let is_plain = write(&mut line).is_some() && !line.specials.any();
-    if !is_plain || line.room.len() < TIME_BYTES_MAX {
+    let left = line.room.len();
+    let Some(room) = line.room.first_chunk_mut().filter(|_| is_plain) else {
         out.truncate(start);
         return Err(time);
-    }
-    let nanos = time().map(|(units, nanos)| {
-        line.time(units);
-        nanos
-    });
-    let left = line.room.len();
-    out.truncate(start + LINE_BYTES_MAX - left);
+    };
+    let (nanos, bytes) = match time() {
+        Ok((units, nanos)) => (Ok(nanos), write_time(units, room)),
+        Err(error) => (Err(error), 0),
+    };
+    out.truncate(start + LINE_BYTES_MAX - left + bytes);
     Ok(nanos)
+}
+
+/// Writes a space, a time and the newline; how many bytes that are.
+#[inline(always)]
+fn write_time(units: i64, room: &mut [u8; TIME_BYTES_MAX]) -> usize {
+    if units >= NINETEEN_DIGITS_MIN {
+        *room = time_of_nineteen_digits(units.unsigned_abs());
+        return TIME_BYTES_MAX - 3;
+    }
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(units).as_bytes();
+    room[0] = b' ';
+    room[1..=digits.len()].copy_from_slice(digits);
+    room[1 + digits.len()] = b'\n';
+    digits.len() + 2
 }
 
 /// The space, nineteen digits, the newline, and three bytes too many. Nanoseconds have so many digits from September 2001 on.
@@ -113,18 +128,6 @@ impl<'o> PlainLine<'o> {
         self.measurement(measurement)?;
         self.tags(tags, defaults)?;
         self.fields(fields, settings)
-    }
-
-    /// A space, a timestamp and the newline.
-    #[inline(always)]
-    fn time(&mut self, units: i64) -> Option<()> {
-        if units >= NINETEEN_DIGITS_MIN {
-            *self.room.first_chunk_mut()? = time_of_nineteen_digits(units.unsigned_abs());
-            self.take(TIME_BYTES_MAX - 3)?;
-            return Some(());
-        }
-        self.text(b' ', itoa::Buffer::new().format(units).as_bytes(), nothing)?;
-        self.byte(b'\n')
     }
 
     /// Something that is known to be good, of any length.
@@ -226,7 +229,7 @@ impl<'o> PlainLine<'o> {
         Some(())
     }
 
-    /// `=`, a whole number and the letter behind it. As unsigned a negative one is huge.
+    /// `=`, a whole number and the letter behind it; as unsigned, a negative number is a huge one.
     #[inline(always)]
     fn number(&mut self, number: impl itoa::Integer, unsigned: u64, letter: u8) -> Option<()> {
         if unsigned >= EIGHT_DIGITS_END {
@@ -251,7 +254,7 @@ impl<'o> PlainLine<'o> {
         Some(())
     }
 
-    /// One byte, and a text of any length, whose [`head`] is returned.
+    /// One byte, and a text of any length. Returns the text's head: its first eight bytes as a number that sorts as they do.
     #[inline(always)]
     fn text(&mut self, before: u8, text: &[u8], specials: impl Fn(u8x16) -> u8x16) -> Option<u64> {
         // Room for the byte and a short text at once: there is one thing to be asked for.
@@ -266,7 +269,7 @@ impl<'o> PlainLine<'o> {
         self.copy_long(text, specials)
     }
 
-    /// Copies a text of any length; its [`head`].
+    /// Copies a text of any length; its head.
     #[inline(always)]
     fn copy(&mut self, text: &[u8], specials: impl Fn(u8x16) -> u8x16) -> Option<u64> {
         if text.len() < 16 {
@@ -277,7 +280,7 @@ impl<'o> PlainLine<'o> {
         self.copy_long(text, specials)
     }
 
-    /// Copies a text of sixteen bytes or more; its [`head`].
+    /// Copies a text of sixteen bytes or more; its head.
     #[inline(always)]
     fn copy_long(&mut self, text: &[u8], specials: impl Fn(u8x16) -> u8x16) -> Option<u64> {
         let (first, last) = (text.first_chunk::<16>()?, text.last_chunk::<16>()?);
@@ -304,7 +307,7 @@ impl<'o> PlainLine<'o> {
 }
 
 /// Copies a text of fewer than sixteen bytes, and notes whether `specials` marks any of it; it must not mark the letter `a`. Behind
-/// the text the room is overwritten as well. Returns the first eight bytes as a number that sorts as they do.
+/// the text the room is overwritten as well. Returns the text's head.
 #[inline(always)]
 fn copy_short(text: &[u8], room: &mut [u8; 16], specials: impl Fn(u8x16) -> u8x16, found: &mut u8x16) -> u64 {
     if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
