@@ -17,8 +17,8 @@ use crate::values::ledger::{Backlog, Tally};
 /// Batches in one transaction at the most. Grouping more gains nothing measurable and holds up the acks behind it.
 const APPENDS_MAX: usize = 16;
 
-/// When memory is filled to one part in this many, the server does not keep up: batches go to the spool whatever is left
-/// of the loss window, so that nothing slides while the disk is idle.
+/// When memory is filled to one part in this many, and it is the server that does not keep up, batches go to the spool whatever is
+/// left of the loss window, so that nothing slides while the disk is idle.
 const PRESSURE: u64 = 4;
 
 /// A spool that was full is tried again after this time, or as soon as a row is settled.
@@ -206,13 +206,31 @@ impl Transit {
     /// Whether new batches go to the spool without waiting for the end of the window: because there is no window,
     /// because rows are in the spool, because an attempt has failed, or because the server does not keep up.
     fn must_spool(&self, window: Duration) -> bool {
-        let Tally { points, bytes, .. } = self.queue.held();
-        let pressed = (points + self.volatile.points) * PRESSURE > self.terms.points_max
-            || (bytes + self.volatile.bytes) * PRESSURE > self.terms.bytes_max;
         window.is_zero()
-            || pressed
+            || (self.is_pressed() && self.server_lags())
             || self.beyond.batches > 0
             || self.window.values().any(|held| !held.is_volatile() || held.attempts > 0)
+    }
+
+    /// Whether memory is filled to a good part.
+    fn is_pressed(&self) -> bool {
+        let mut held = self.queue.held();
+        held += self.volatile;
+        self.is_much(held)
+    }
+
+    /// Whether it is the server that holds up what is in memory: as many batches as may be wait for it, or much of memory does. If not,
+    /// they are made no faster than it takes them, and to store them as well would make that slower still.
+    fn server_lags(&self) -> bool {
+        let mut finished = Tally::default();
+        let waiting = self.window.values().filter(|held| held.is_volatile() && held.batch().is_some());
+        waiting.for_each(|held| finished += held.tally());
+        !self.has_seal_credit() || self.is_much(finished)
+    }
+
+    fn is_much(&self, of_memory: Tally) -> bool {
+        of_memory.points * PRESSURE > self.terms.points_max
+            || of_memory.bytes * PRESSURE > self.terms.bytes_max
     }
 
     fn records_due_at(&self) -> Option<Instant> {

@@ -79,7 +79,7 @@ impl Transit {
         if self.is_cut_off() { storable } else { self.terms.linger.min(storable) }
     }
 
-    fn has_seal_credit(&self) -> bool {
+    pub(super) fn has_seal_credit(&self) -> bool {
         self.window.values().filter(|held| held.is_volatile()).count() < SEALED_MAX
     }
 

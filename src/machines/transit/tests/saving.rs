@@ -87,13 +87,13 @@ fn after_a_failed_attempt_points_do_not_wait() {
 }
 
 #[test]
-fn when_more_than_a_quarter_of_memory_is_full_points_do_not_wait() {
+fn when_more_than_a_quarter_of_memory_waits_for_the_server_points_do_not_wait() {
     let line_bytes = line_of(1).len() as u64;
     let by_points = Terms { points_max: 40, ..patient() };
     let by_bytes = Terms { bytes_max: 40 * line_bytes, ..patient() };
     for (terms, what) in [(by_points, "points"), (by_bytes, "bytes")] {
         for (points, sealed, pressed) in
-            [(10, 1, false), (10, 2, false), (11, 1, true), (11, 2, true), (15, 3, true)]
+            [(10, 1, false), (10, 2, false), (15, 1, false), (15, 2, false), (15, 3, true), (40, 2, false)]
         {
             let mut world = world(terms);
             world.push(points);
@@ -101,6 +101,21 @@ fn when_more_than_a_quarter_of_memory_is_full_points_do_not_wait() {
             assert_eq!(goes_at_once(&world), pressed, "{points} {what}, {sealed} batches sealed");
         }
     }
+}
+
+#[test]
+fn when_memory_fills_up_behind_as_many_batches_as_may_wait_points_do_not_wait() {
+    let wide = Terms { points_max: 400, ..patient() };
+    for (points, pressed) in [(100, false), (101, true)] {
+        let mut world = world(wide);
+        world.push(points);
+        seal(&mut world, 8);
+        assert_eq!(goes_at_once(&world), pressed, "{points}");
+    }
+    let mut world = world(wide);
+    world.push(300);
+    seal(&mut world, 7);
+    assert!(!goes_at_once(&world), "what takes long is to make them");
 }
 
 #[test]
