@@ -1,6 +1,6 @@
 //! What a push allocates on the thread that pushes, once buffers have grown to their size: nothing, though it opens and fills
 //! batches and wakes who makes bodies of them. Only where batches lie behind one another, so that more buffers are in
-//! use than are kept, a new batch's have to be made.
+//! use than are kept, a new batch's have to be made; and where a thread meets another, its stripe's grow.
 
 #![allow(clippy::unwrap_used)]
 
