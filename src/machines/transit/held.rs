@@ -149,8 +149,8 @@ impl Held {
         unmade && !self.sealing && self.batch().is_none()
     }
 
-    /// Gives up the oldest points: one at least, and others as long as one of the two is lacking, but for the last one, with which the
-    /// batch would have to go. The body is made anew before it is used. Their bytes are taken for the average of the batch: where
+    /// Gives up the oldest points: one at least, and others as long as one of the two is lacking, but for the last one: there is more
+    /// than one, and with the last the batch would have to go. The body is made anew before it is used. Their bytes are taken for the average of the batch: where
     /// lines end is not known any more.
     pub(super) fn shed_oldest(&mut self, lacking: Tally) -> (SeqRange, Tally) {
         let each = self.raw_len / self.seqs.points();

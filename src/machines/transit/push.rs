@@ -83,7 +83,7 @@ impl Transit {
     ) -> bool {
         let now = || since;
         let mut wake = false;
-        // Counted, and given room, all at once: for each by itself that takes three times as long as to append it.
+        // Counted, and given room, all at once: for each by itself that takes longer than to append it.
         let has_room = self.has_room(size) || self.make_room(size, &now).unwrap_or(true);
         if has_room {
             self.books.accept(size);
@@ -104,16 +104,11 @@ impl Transit {
     /// Whether so many points may be accepted before anybody looks at them: none would be refused, and the oldest in the queue is
     /// looked for earlier than they need to be.
     pub(crate) fn takes_unseen(&self, points: u64, bytes: u64) -> bool {
-        let Terms { points_max, bytes_max, when_full, .. } = self.terms;
-        let held = self.queue.held();
-        let has_room = || {
-            held.points + self.volatile.points + points <= points_max
-                && held.bytes + self.volatile.bytes + bytes <= bytes_max
-        };
+        let Terms { bytes_max, when_full, .. } = self.terms;
         !self.stopped
-            && held.points > 0
+            && self.queue.held().points > 0
             && bytes <= bytes_max
-            && (when_full != WhenFull::Refuse || has_room())
+            && (when_full != WhenFull::Refuse || self.has_room(Tally::new(points, bytes)))
     }
 
     /// Counts a point that was refused before it came here.
