@@ -149,3 +149,22 @@ proptest! {
         prop_assert_eq!(&lines[0], &lines[2]);
     }
 }
+
+/// Short names are copied as whole chunks, and what needs escaping is longer than it looks.
+#[test]
+fn a_prepared_series_writes_names_of_every_length() {
+    let encoder = encoder();
+    for length in 1..=40 {
+        for name in ["n".repeat(length), "n ".repeat(length.div_ceil(2))] {
+            let names = [name.clone(), format!("{name}x")];
+            let fields = names.clone().map(|name| (name, FieldType::Integer));
+            let series = encoder.prepare(&SeriesBuilder::new("m").dynamic_fields(fields)).unwrap();
+            let [first, second] = names;
+            let point = Point::new("m").field(first, 1).field(second, -2);
+            let mut lines = [Vec::new(), Vec::new()];
+            let written = series.encode(&[1.into(), (-2).into()], None, || 5, &mut lines[0]);
+            assert_eq!(written, encoder.encode(&point, || 5, &mut lines[1]));
+            assert_eq!(lines[0], lines[1], "{name:?}");
+        }
+    }
+}

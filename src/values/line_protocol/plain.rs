@@ -104,6 +104,37 @@ const fn eight_digits(number: u64) -> u64 {
     ones | repeat(b'0')
 }
 
+/// A name that is escaped and known to be good.
+#[derive(Clone, Debug)]
+pub(crate) enum KnownName {
+    /// Copied as a whole chunk: what is behind the name is overwritten by the next.
+    Short {
+        length: u8,
+        chunk: [u8; 16],
+    },
+    Long(Box<[u8]>),
+}
+
+impl KnownName {
+    pub(crate) fn new(name: &[u8]) -> Self {
+        let mut chunk = [0; 16];
+        match chunk.get_mut(..name.len()) {
+            Some(start) => {
+                start.copy_from_slice(name);
+                Self::Short { length: name.len() as u8, chunk }
+            }
+            None => Self::Long(name.into()),
+        }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Short { length, chunk } => &chunk[..usize::from(*length)],
+            Self::Long(name) => name,
+        }
+    }
+}
+
 /// A line being written. `None` from a method says that the line is not plain.
 #[derive(Debug)]
 pub(crate) struct PlainLine<'o> {
@@ -197,11 +228,19 @@ impl<'o> PlainLine<'o> {
     pub(crate) fn field(
         &mut self,
         separator: u8,
-        name: &[u8],
+        name: &KnownName,
         value: FieldRef<'_>,
         settings: &Settings,
     ) -> Option<()> {
-        self.text(separator, name, nothing)?;
+        match name {
+            KnownName::Short { length, chunk } => {
+                let [first, room @ ..]: &mut [u8; 17] = self.room.first_chunk_mut()?;
+                *first = separator;
+                *room = *chunk;
+                self.take(1 + usize::from(*length))?;
+            }
+            KnownName::Long(name) => _ = self.text(separator, name, nothing)?,
+        }
         self.value(value, settings)
     }
 

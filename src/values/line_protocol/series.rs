@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use super::encoder::{self, Encoded, Encoder};
-use super::plain::{self, PlainLine};
+use super::plain::{self, KnownName, PlainLine};
 use super::problem::{Place, PointError, Problem};
 use super::settings::Settings;
 use super::value::{self, Written};
@@ -105,8 +105,10 @@ pub struct PreparedSeries<V: Values> {
     settings: Settings,
     /// The measurement and all tags.
     series: Vec<u8>,
-    /// For each field its name, as it is and escaped.
-    fields: Vec<(Text, Vec<u8>)>,
+    /// The names of the fields, escaped.
+    keys: Vec<KnownName>,
+    /// The same as they are.
+    names: Vec<Text>,
     schema: V::Schema,
     values: PhantomData<fn(V)>,
 }
@@ -120,11 +122,11 @@ impl Encoder {
         let Series { builder, names, schema, .. } = series;
         let mut written = Vec::new();
         self.write_series(&builder.measurement, &builder.tags, &mut written)?;
-        let mut fields = Vec::with_capacity(names.len());
+        let mut keys = Vec::with_capacity(names.len());
         for name in names {
             let mut key = Vec::new();
             encoder::write_field_key(name, self.settings(), &mut key)?;
-            fields.push((name.clone(), key[1..key.len() - 1].to_vec()));
+            keys.push(KnownName::new(&key[1..key.len() - 1]));
         }
         encoder::check_unique(names)?;
         encoder::check_key_bytes(written.len(), names.iter().map(AsRef::as_ref))?;
@@ -134,7 +136,8 @@ impl Encoder {
         Ok(PreparedSeries {
             settings: *self.settings(),
             series: written,
-            fields,
+            keys,
+            names: names.clone(),
             schema: schema.clone(),
             values: PhantomData,
         })
@@ -203,7 +206,7 @@ impl<V: Values> PreparedSeries<V> {
     #[cold]
     fn mismatch(&self, mismatch: Mismatch) -> PointError {
         let place = match mismatch.field {
-            Some(at) => Place::field_value(&self.fields[at].0),
+            Some(at) => Place::field_value(&self.names[at]),
             None => Place::Fields,
         };
         PointError::new(place, mismatch.problem)
@@ -231,7 +234,7 @@ impl<V: Values> FieldSink for Plain<'_, '_, V> {
     fn value(&mut self, at: usize, value: FieldRef<'_>) -> Result<(), ()> {
         let separator = std::mem::replace(&mut self.separator, b',');
         let Self { series, line, .. } = self;
-        line.field(separator, &series.fields[at].1, value, &series.settings).ok_or(())
+        line.field(separator, &series.keys[at], value, &series.settings).ok_or(())
     }
 }
 
@@ -244,10 +247,9 @@ impl<V: Values> FieldSink for Careful<'_, V> {
     type Refusal = PointError;
 
     fn value(&mut self, at: usize, value: FieldRef<'_>) -> Result<(), PointError> {
-        let (name, key) = &self.series.fields[at];
         let start = self.out.len();
         self.out.push(b',');
-        self.out.extend_from_slice(key);
+        self.out.extend_from_slice(self.series.keys[at].as_bytes());
         self.out.push(b'=');
         match value::write(value, &self.series.settings, self.out) {
             Ok(Written::Yes) => Ok(()),
@@ -255,7 +257,7 @@ impl<V: Values> FieldSink for Careful<'_, V> {
                 self.out.truncate(start);
                 Ok(())
             }
-            Err(problem) => Err(PointError::new(Place::field_value(name), problem)),
+            Err(problem) => Err(PointError::new(Place::field_value(&self.series.names[at]), problem)),
         }
     }
 }
