@@ -55,23 +55,27 @@ pub(super) const STALLED_AFTER: std::time::Duration = std::time::Duration::from_
 const LOOKS: u32 = 6;
 
 /// One database, without its actors.
+///
+/// What a push touches lies side by side: where an application pushes to many databases in turn, most of a push is waiting for
+/// memory.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Shared {
-    pub(crate) name: Arc<str>,
-    pub(crate) tag: SpoolTag,
-    pub(crate) encoder: Encoder,
     pub(crate) stamper: Stamper,
-    pub(crate) missing_timestamp: MissingTimestamp,
     pub(crate) destination: Arc<Destination>,
+    pub(crate) tag: SpoolTag,
+    pub(crate) missing_timestamp: MissingTimestamp,
+    /// Made when threads first meet at the transit.
+    stripes: OnceLock<Box<Stripes>>,
+    pub(super) room: Room,
+    transit: Mutex<Transit>,
+    pub(crate) encoder: Encoder,
+    pub(crate) name: Arc<str>,
     pub(crate) spool_options: Option<SpoolOptions>,
     /// What the spool knew last of itself.
     pub(crate) heritage: Heritage,
     /// Where its spool is worked with.
     pub(crate) disk: DiskLane,
-    transit: Mutex<Transit>,
-    /// Made when threads first meet at the transit.
-    stripes: OnceLock<Box<Stripes>>,
-    pub(super) room: Room,
     config: RwLock<Arc<Config>>,
     pub(super) spool: Mutex<SpoolSlot>,
     pub(crate) batcher: Bell,

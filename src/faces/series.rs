@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::handle::DatabaseHandle;
 use crate::actors::push::Room;
+use crate::actors::shared::Shared;
 use crate::values::error::PushError;
 use crate::values::line_protocol::series::{PreparedSeries, Values};
 use crate::values::precision::Timestamp;
@@ -13,14 +14,20 @@ use crate::values::seq::Seq;
 ///
 /// Made by [`DatabaseHandle::series`]; a clone costs a pointer.
 #[derive(Clone, Debug)]
-pub struct SeriesPusher<V: Values> {
-    database: DatabaseHandle,
-    series: Arc<PreparedSeries<V>>,
+pub struct SeriesPusher<V: Values>(Arc<Prepared<V>>);
+
+/// Side by side, so that a push goes through one pointer to each.
+#[derive(Debug)]
+struct Prepared<V: Values> {
+    shared: Arc<Shared>,
+    series: PreparedSeries<V>,
+    /// Kept: with its last handle a database may go.
+    _database: DatabaseHandle,
 }
 
 impl<V: Values> SeriesPusher<V> {
     pub(super) fn new(database: DatabaseHandle, series: PreparedSeries<V>) -> Self {
-        Self { database, series: Arc::new(series) }
+        Self(Arc::new(Prepared { shared: Arc::clone(database.shared()), series, _database: database }))
     }
 
     /// Pushes one point of the series, stamped now.
@@ -77,11 +84,9 @@ impl<V: Values> SeriesPusher<V> {
         timestamp: Option<Timestamp>,
         room: Room,
     ) -> Result<Seq, PushError<()>> {
-        let shared = self.database.shared();
+        let Prepared { shared, series, .. } = &*self.0;
         shared
-            .push_with(&shared.destination, room, |out, stamp| {
-                self.series.encode(values, timestamp, stamp, out)
-            })
+            .push_with(&shared.destination, room, |out, stamp| series.encode(values, timestamp, stamp, out))
             .map_err(|reason| PushError { rejected: (), reason })
     }
 }

@@ -166,8 +166,9 @@ impl AsRef<[u8]> for Body {
     }
 }
 
-/// Encoded points in the order they were pushed.
+/// Encoded points in the order they were pushed. What a push touches comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct SlidingQueue {
     segments: VecDeque<Segment>,
     held: Tally,

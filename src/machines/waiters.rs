@@ -54,14 +54,15 @@ impl Answers {
     }
 }
 
-/// Everyone who waits, and the answers that are due.
+/// Everyone who waits, and the answers that are due, which every push asks for.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Waiters {
+    due: Answers,
     receipts: BTreeMap<(u64, u64), (Until, oneshot::Sender<Standing>)>,
     flushes: Vec<(u64, oneshot::Sender<()>)>,
     commits: Vec<(u64, oneshot::Sender<()>)>,
     next_id: u64,
-    due: Answers,
 }
 
 impl Waiters {

@@ -13,8 +13,9 @@ use crate::values::seq::SeqRange;
 /// with the next append; a few rows more than are in flight cost nothing but a resend after a crash.
 pub(super) const SETTLED_ROWS_MAX: usize = 8;
 
-/// What has been counted, and what of it a transaction still has to record.
+/// What has been counted, and what of it a transaction still has to record. What a push counts comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Books {
     total: Ledger,
     fates: FateLog,

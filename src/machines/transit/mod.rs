@@ -72,8 +72,9 @@ use crate::values::fate::{Durability, Fate, QuarantineReason, Standing};
 use crate::values::ledger::{Backlog, Tally};
 use crate::values::seq::SeqRange;
 
-/// The bounds and the times it keeps to. May change while it runs.
+/// The bounds and the times it keeps to. May change while it runs. What a push goes by comes first.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(crate) struct Terms {
     /// Bounds of what is only in memory.
     pub(crate) points_max: u64,
@@ -119,15 +120,20 @@ pub(crate) enum News {
     SpoolRoom(Option<Withheld>),
 }
 
-/// See the [module's documentation](self).
+/// See the [module's documentation](self). What a push touches comes first, side by side.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Transit {
-    terms: Terms,
+    stopped: bool,
     next_seq: u64,
-    queue: SlidingQueue,
-    window: BTreeMap<u64, Held>,
     /// Of the window: what has no row.
     volatile: Tally,
+    queue: SlidingQueue,
+    news: Vec<News>,
+    terms: Terms,
+    waiters: Waiters,
+    books: Books,
+    window: BTreeMap<u64, Held>,
     /// Of the window: what has one.
     stored: Tally,
     beyond: Backlog,
@@ -135,7 +141,6 @@ pub(crate) struct Transit {
     damaged_rows: u64,
     /// Rows up to this first number are in the window, or settled.
     read_to: u64,
-    books: Books,
     saving: Option<Saving>,
     replays: VecDeque<Replaying>,
     commit_number: u64,
@@ -146,7 +151,6 @@ pub(crate) struct Transit {
     append_not_before: Option<Instant>,
     /// Whether the disk is full, and has room for few records more.
     records_are_dear: bool,
-    stopped: bool,
     dismissed: bool,
     link: Link,
     udp_link: Link,
@@ -154,8 +158,6 @@ pub(crate) struct Transit {
     home: Option<Arc<Destination>>,
     /// How large a body may be, where the server has refused one for its size.
     size: Option<SizeLearnt>,
-    waiters: Waiters,
-    news: Vec<News>,
     losing_told: bool,
     counters: Counters,
 }
