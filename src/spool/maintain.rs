@@ -84,9 +84,9 @@ impl Unseen {
         self.is_pressing = true;
     }
 
-    /// What was found last, if something was done since, and not enough to look again where the log may grow to so many bytes.
+    /// What was found last, if too little was done since to look again where the log may grow to so many bytes.
     fn known(&self, log_bytes: u64) -> Option<Maintained> {
-        let is_little = self.bytes > 0 && self.bytes < log_bytes / UNSEEN_SHARE && !self.is_pressing;
+        let is_little = self.bytes < log_bytes / UNSEEN_SHARE && !self.is_pressing;
         self.found.filter(|found| is_little && !found.more)
     }
 }
@@ -113,16 +113,18 @@ impl Spool {
         let now_ms = clock::unix_ms(now);
         let is_alone = self.tidied.is_far_from(&self.state);
         let rests = now_ms.saturating_sub(self.state.clock_ms) >= REST_AFTER_MS;
-        if rests {
-            self.stride.rest(&self.conn).during(&during)?;
+        if rests && self.stride.rest(&self.conn).during(&during)? {
+            self.unseen.press();
         }
-        let known = self.unseen.known(self.stride.log_bytes());
-        let tidied = if let Some(known) = known.filter(|_| self.ballast.is_whole() && !self.lacks_room) {
-            // The transaction has just looked whether the files are where they were.
+        let known = self.known(rests);
+        if rests || known.is_none() {
+            // Otherwise the transaction has just looked whether they are where they were.
+            self.see_to_files(&during)?;
+        }
+        let tidied = if let Some(known) = known {
             let expiry_due = self.expiry_is_due(now_ms).during(&during);
             expiry_due.map(|expiry_due| Maintained { expiry_due, ..known })
         } else {
-            self.see_to_files(&during)?;
             self.unseen = Unseen::default();
             self.tidy(now_ms).during(&during)
         };
@@ -135,6 +137,16 @@ impl Spool {
             self.give_pages_up().during(&during)?;
         }
         Ok(tidied)
+    }
+
+    /// What the last look at the files found, if nothing can be much different now.
+    fn known(&self, rests: bool) -> Option<Maintained> {
+        let has_room = self.ballast.is_whole() && !self.lacks_room;
+        // Nothing done is time for what had to wait. At rest there is nothing that matters, and to look for it would be to read pages
+        // that the system may have let go of, those of thousands of spools at once.
+        let is_as_found =
+            || if rests { !self.is_low(room::free_bytes(&self.paths)) } else { self.unseen.bytes > 0 };
+        self.unseen.known(self.stride.log_bytes()).filter(|_| has_room && is_as_found())
     }
 
     /// Lets go of pages that are only kept for the next transaction: they are a read away.
@@ -275,7 +287,7 @@ impl Spool {
 
     fn expiry_is_due(&self, now_ms: i64) -> rusqlite::Result<bool> {
         let Some(age_max) = self.options.age_max else { return Ok(false) };
-        if now_ms < self.state.expiry_after_ms {
+        if now_ms < self.state.expiry_after_ms || self.state.backlog.batches == 0 {
             return Ok(false);
         }
         let born_before = now_ms.saturating_sub(clock::millis(age_max));

@@ -81,14 +81,15 @@ impl Stride {
         Ok(())
     }
 
-    /// Goes back to the least, and gives back what is in memory: nothing has been written for long.
-    pub(super) fn rest(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+    /// Goes back to the least, and gives back what is in memory: nothing has been written for long. Whether it was more.
+    pub(super) fn rest(&mut self, conn: &Connection) -> rusqlite::Result<bool> {
         let least = Self::least(self.log_bytes_max);
-        if *self != least {
-            least.set(conn)?;
-            *self = least;
+        if *self == least {
+            return Ok(false);
         }
-        Ok(())
+        least.set(conn)?;
+        *self = least;
+        Ok(true)
     }
 
     pub(super) fn set(self, conn: &Connection) -> rusqlite::Result<()> {

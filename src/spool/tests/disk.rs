@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use faulty_vfs::{Call, Verdict};
 
@@ -140,6 +141,27 @@ fn what_was_delivered_is_recorded_though_the_disk_is_full_before_a_body_is_writt
     let (mut life, opened) = bench.open();
     assert_eq!(opened.ledger.of(Fate::Delivered).points, 10);
     assert!(life.all().is_empty());
+}
+
+#[test]
+fn a_spool_at_rest_is_looked_after_without_being_read() {
+    let bench = Bench::new();
+    let disk = faulty_vfs::Disk::watch(bench.path().parent().unwrap()).unwrap();
+    let (mut life, _) = bench.open();
+    life.append(&[b"one", b"two"]);
+    let rows = life.all();
+    life.settle(&rows, Fate::Delivered);
+    let found = life.spool.maintain(now()).unwrap();
+    disk.judge(|asked| match asked.call {
+        Call::Read { .. } => Verdict::IoError,
+        _ => Verdict::Pass,
+    });
+    for minute in 1..4 {
+        assert_eq!(life.spool.maintain(now() + Duration::from_secs(60 * minute)).unwrap(), found);
+    }
+    fs::remove_file(bench.path()).unwrap();
+    let error = life.spool.maintain(now() + Duration::from_secs(300)).unwrap_err();
+    assert_eq!(error.kind(), SpoolErrorKind::Displaced);
 }
 
 /// What a failed sync has left is not known; only a full disk is told before anything is written.
