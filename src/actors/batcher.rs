@@ -20,7 +20,7 @@ use crate::log;
 use crate::machines::transit::SealJob;
 
 /// Lines shorter than this are sealed on the spot: handing them to another thread costs more than compressing them.
-const SMALL_BYTES: u64 = 16 << 10;
+const SMALL_BYTES: u64 = 32 << 10;
 
 pub(crate) struct Batcher {
     shared: Arc<Shared>,

@@ -129,13 +129,18 @@ fn given(mix: Mix, size: Size) -> Vec<Contestant> {
         (WINDOW_PLAIN, false, window, series),
     ];
     for (family, gzip, durability, way) in spools {
-        let setting = Setting { gzip, durability, way, ..Setting::default() };
+        let queue_points = match durability {
+            // What waits for the disk is still in the processor's last cache.
+            Durability::Each => 50_000,
+            Durability::Window => Setting::default().queue_points,
+        };
+        let setting = Setting { gzip, durability, way, queue_points, ..Setting::default() };
         for (producers, name) in [(1, "1 producer"), (2, "2 producers")] {
-            add(family, name, Job::Spool(spool::Run { load: load(2_000_000, producers), setting }));
+            add(family, name, Job::Spool(spool::Run { load: load(4_000_000, producers), setting }));
         }
     }
     for (producers, name) in [(1, "1 producer"), (2, "2 producers")] {
-        let run = questdb::Run { load: load(2_000_000, producers), batch_points: 5_000 };
+        let run = questdb::Run { load: load(4_000_000, producers), batch_points: 5_000 };
         add(QUESTDB, name, Job::Questdb(run));
     }
     let run = influxdb2::Run { load: load(500_000, 2), batch_points: 20_000 };

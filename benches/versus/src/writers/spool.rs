@@ -50,8 +50,8 @@ pub enum Way {
     Borrowed,
 }
 
-/// How long a producer lets a full queue be before it tries again: a thousandth of what the queue holds at full speed.
-const FULL_QUEUE: Duration = Duration::from_micros(200);
+/// How long a producer lets a full queue be before it tries again: in less than a batch is made at full speed.
+const FULL_QUEUE: Duration = Duration::from_millis(1);
 
 pub const DEADLINE: Duration = Duration::from_secs(300);
 
