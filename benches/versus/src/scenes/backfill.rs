@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::Result;
+use influx_spool::Config;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use serde::{Deserialize, Serialize};
 
@@ -40,11 +41,6 @@ pub struct Drain {
 impl Fill {
     pub fn run(&self, dir: &Path) -> Result<Figures> {
         let setting = Setting { gzip: self.gzip, ..Setting::default() };
-        let unlimited = |config: &mut influx_spool::Config| {
-            if let Some(spool) = &mut config.spool {
-                spool.bytes_max = u64::MAX / 2;
-            }
-        };
         let db = setting.builder(NOWHERE, &dir.join("versus.db")).configure(unlimited).start()?;
         let push = |load: &Load| load.produce(|share| spool::push(&db, load.mix, setting.way, share));
         let figures = measured(self.load.points, || {
@@ -62,6 +58,13 @@ impl Fill {
             })?,
         }
         Ok(figures)
+    }
+}
+
+/// Lets a spool be as large as the disk.
+pub fn unlimited(config: &mut Config) {
+    if let Some(spool) = &mut config.spool {
+        spool.bytes_max = u64::MAX / 2;
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::backfill::Fill;
+use super::backfill::{Fill, unlimited};
 use crate::figures::{Figure, Figures};
 use crate::sink::Sink;
 use crate::writers::spool::{self, Setting};
@@ -22,9 +22,10 @@ impl Restart {
     /// The process ends with the spool as it is: what is in it is of no more interest.
     pub fn run(&self, sink: &Sink, dir: &Path) -> Result<Figures> {
         let start = Instant::now();
-        let db = Setting::default().builder(&sink.url(), &dir.join("versus.db")).start()?;
+        let setting = Setting::default();
+        let db = setting.builder(&sink.url(), &dir.join("versus.db")).configure(unlimited).start()?;
         let one = self.fill.load;
-        spool::push(&db, one.mix, Setting::default().way, one.points..one.points + 1)?;
+        spool::push(&db, one.mix, setting.way, one.points..one.points + 1)?;
         let pushed = start.elapsed();
         while sink.glance()?.requests == 0 {
             ensure!(start.elapsed() < PATIENCE, "nothing was sent");
