@@ -74,7 +74,7 @@ pub const ENCODE_QUESTDB: &str = "encode, questdb-rs";
 pub const ALLOCATIONS: &str = "allocations";
 pub const BACKFILL_1: &str = "backfill, 1 in flight";
 pub const BACKFILL_4: &str = "backfill, 4 in flight";
-pub const BACKFILL_TENTH: &str = "backfill of a tenth, 1 in flight";
+pub const BACKFILL_THIRD: &str = "backfill of a third, 1 in flight";
 pub const OUTAGE_GZIP: &str = "outage, gzip";
 pub const OUTAGE_PLAIN: &str = "outage";
 pub const START_CLEAN: &str = "start, stopped before";
@@ -192,7 +192,7 @@ fn scenes(size: Size) -> Vec<Contestant> {
     let backlog = scale(10_000_000);
     add(BACKFILL_1, SOME, Job::Drain(Drain { fill: fill(backlog), in_flight: 1 }));
     add(BACKFILL_4, SOME, Job::Drain(Drain { fill: fill(backlog), in_flight: 4 }));
-    add(BACKFILL_TENTH, SOME, Job::Drain(Drain { fill: fill(backlog / 10), in_flight: 1 }));
+    add(BACKFILL_THIRD, SOME, Job::Drain(Drain { fill: fill(backlog / 3), in_flight: 1 }));
     add(OUTAGE_GZIP, SOME, Job::Outage(Outage { load: load(scale(2_000_000)), gzip: true }));
     add(OUTAGE_PLAIN, SOME, Job::Outage(Outage { load: load(scale(2_000_000)), gzip: false }));
     // At 167 bytes a line, not compressed: a gigabyte.

@@ -202,10 +202,10 @@ pub fn all() -> Vec<Row> {
                     fastest(who::SPOOL_GZIP, PointsPerSecond),
                 ),
                 ratio(
-                    "peak memory ÷ that of a tenth",
-                    AtMost(1.2),
+                    "peak memory ÷ that of a third",
+                    AtMost(1.1),
                     fastest(who::BACKFILL_1, PeakMegabytes),
-                    fastest(who::BACKFILL_TENTH, PeakMegabytes),
+                    fastest(who::BACKFILL_THIRD, PeakMegabytes),
                 ),
             ],
         },
