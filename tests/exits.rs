@@ -316,7 +316,8 @@ impl Load {
         let (db, end) = (db.clone(), std::rc::Rc::<std::cell::Cell<bool>>::default());
         let ending = std::rc::Rc::clone(&end);
         let pusher = actix_rt::spawn(async move {
-            let padding = "x".repeat(200);
+            // A hundred of them are too long to be sealed on the spot.
+            let padding = "x".repeat(500);
             let point = |n: u64| Point::new("m").field("n", n as i64).field("padding", padding.clone());
             let mut pushed = 0;
             while !ending.get() {
