@@ -142,8 +142,8 @@ impl Spool {
     /// What the last look at the files found, if nothing can be much different now.
     fn known(&self, rests: bool) -> Option<Maintained> {
         let has_room = self.ballast.is_whole() && !self.lacks_room;
-        // Nothing done is time for what had to wait. At rest there is nothing that matters, and to look for it would be to read pages
-        // that the system may have let go of, those of thousands of spools at once.
+        // Where nothing was done there is time for what had to wait, a reader's log above all. At rest that waits for the next
+        // transaction: to look again would be to read pages that the system may have let go of, those of thousands of spools at once.
         let is_as_found =
             || if rests { !self.is_low(room::free_bytes(&self.paths)) } else { self.unseen.bytes > 0 };
         self.unseen.known(self.stride.log_bytes()).filter(|_| has_room && is_as_found())

@@ -149,9 +149,9 @@ impl Held {
         unmade && !self.sealing && self.batch().is_none()
     }
 
-    /// Gives up the oldest points: one at least, and others as long as one of the two is lacking, but for the last one: there is more
-    /// than one, and with the last the batch would have to go. The body is made anew before it is used. Their bytes are taken for the average of the batch: where
-    /// lines end is not known any more.
+    /// Gives up the oldest of its points, of which there are several: one at least, and others as long as points or bytes are lacking.
+    /// The last one stays, since with it the batch would have to go. The body is made anew before it is used. Where lines end is not
+    /// known any more, so each point counts as the average of the batch.
     pub(super) fn shed_oldest(&mut self, lacking: Tally) -> (SeqRange, Tally) {
         let each = self.raw_len / self.seqs.points();
         let points = lacking.points.max(lacking.bytes.div_ceil(each.max(1)));
