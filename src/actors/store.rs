@@ -128,6 +128,7 @@ impl Store {
 
     /// Has the files looked after when it suits. The spool stays where it is until then, for whoever needs it sooner.
     fn tidy(&self, ctx: &PriorityContext<Self>) {
+        self.shared.with(|transit| transit.rest());
         let (shared, store) = (Arc::clone(&self.shared), ctx.address());
         self.shared.disk.run_later(move || {
             if let Some(spool) = shared.take_spool() {

@@ -13,6 +13,7 @@ pub(crate) mod plan;
 pub(crate) mod policy;
 pub(crate) mod queue;
 pub(crate) mod restart;
+mod spare;
 pub(crate) mod stamp;
 pub(crate) mod transit;
 pub(crate) mod tree;

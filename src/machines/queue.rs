@@ -7,21 +7,14 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::spare::{self, Home, Spares};
 use crate::values::batch::{Destination, TimeSpan};
 use crate::values::ledger::Tally;
 use crate::values::seq::SeqRange;
-
-/// How many emptied buffers are kept for the next segments. One is being filled while others are compressed;
-/// more than a few would only hold memory.
-const SPARE_BUFFERS_MAX: usize = 4;
-
-/// The largest buffer worth keeping: a rare huge batch must not pin its memory.
-const SPARE_BYTES_MAX: usize = 8 << 20;
 
 /// When a segment is full and the next one begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +40,7 @@ pub(crate) struct Segment {
     bytes: Vec<u8>,
     ends: Vec<u32>,
     /// Where its buffers go when nobody holds it any more.
-    home: SyncSender<Buffers>,
+    home: Home,
     dropped: usize,
     span: TimeSpan,
     opened: Instant,
@@ -141,18 +134,9 @@ impl Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        let (mut bytes, mut ends) = (std::mem::take(&mut self.bytes), std::mem::take(&mut self.ends));
-        if bytes.capacity() <= SPARE_BYTES_MAX {
-            bytes.clear();
-            ends.clear();
-            // Not if there are enough, or the queue is gone.
-            let _ = self.home.try_send((bytes, ends));
-        }
+        self.home.give((std::mem::take(&mut self.bytes), std::mem::take(&mut self.ends)));
     }
 }
-
-/// A segment's bytes and ends, empty, to be filled again.
-type Buffers = (Vec<u8>, Vec<u32>);
 
 /// Lines of a segment as a body. It keeps the segment.
 struct Body {
@@ -167,22 +151,14 @@ impl AsRef<[u8]> for Body {
 }
 
 /// Encoded points in the order they were pushed. What a push touches comes first.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct SlidingQueue {
     segments: VecDeque<Segment>,
     held: Tally,
     /// The size of the last segment that was taken out.
     taken: (usize, usize),
-    spare: Receiver<Buffers>,
-    home: SyncSender<Buffers>,
-}
-
-impl Default for SlidingQueue {
-    fn default() -> Self {
-        let (home, spare) = mpsc::sync_channel(SPARE_BUFFERS_MAX);
-        Self { segments: VecDeque::new(), held: Tally::default(), taken: (0, 0), spare, home }
-    }
+    spares: Spares,
 }
 
 impl SlidingQueue {
@@ -262,12 +238,19 @@ impl SlidingQueue {
         Some(segment)
     }
 
+    /// Gives memory back that only waits for the next points; none while there are any.
+    pub(crate) fn rest(&self) {
+        if self.segments.is_empty() {
+            self.spares.let_go();
+        }
+    }
+
     fn open_segment(&mut self, first: u64, timestamp: i64, destination: &Arc<Destination>, opened: Instant) {
-        let (mut bytes, mut ends) = self.spare.try_recv().unwrap_or_default();
+        let (mut bytes, mut ends) = self.spares.take().unwrap_or_default();
         // As large as the one before it and a little more, or what is in it would be copied again and again while it grows. Not
         // twice as large: of a buffer that is half empty the body is a copy.
         let (usual_bytes, usual_points) = self.segments.back().map_or(self.taken, Segment::size);
-        let with_spare = |spare: usize| (usual_bytes + usual_bytes / spare).min(SPARE_BYTES_MAX);
+        let with_spare = |spare: usize| (usual_bytes + usual_bytes / spare).min(spare::BYTES_MAX);
         if bytes.capacity() < with_spare(32) {
             bytes.reserve_exact(with_spare(16));
         }
@@ -277,7 +260,7 @@ impl SlidingQueue {
             destination: Arc::clone(destination),
             bytes,
             ends,
-            home: self.home.clone(),
+            home: self.spares.home().clone(),
             dropped: 0,
             span: TimeSpan::at(timestamp),
             opened,
@@ -437,35 +420,32 @@ mod tests {
         assert!(!rig.queue.has_full_segment(rig.limits));
     }
 
-    /// Buffers that wait for their next use.
-    fn spares(queue: &SlidingQueue) -> Vec<Buffers> {
-        queue.spare.try_iter().collect()
+    /// Buffers that wait for their next use; none of them does afterwards.
+    fn spares(queue: &SlidingQueue) -> usize {
+        std::iter::from_fn(|| queue.spares.take()).count()
     }
 
     #[test]
-    fn buffers_are_used_again_a_few_of_them_and_none_that_is_huge() {
+    fn the_buffer_of_a_segment_is_used_again_unless_the_queue_rests() {
         let to = destination("a");
         let mut rig = Rig::new(1, 1000);
-        for _ in 0..2 * SPARE_BUFFERS_MAX {
-            rig.push("m v=1\n", &to);
-        }
-        let sealed: Vec<_> = std::iter::from_fn(|| rig.queue.take_segment()).collect();
-        let buffers: Vec<_> = sealed.iter().map(|segment| segment.bytes.as_ptr()).collect();
-        drop(sealed);
+        rig.push("m v=1\n", &to);
+        let first = rig.queue.take_segment().unwrap();
+        let buffer = first.bytes.as_ptr();
+        drop(first);
         rig.push("m v=2\n", &to);
-        let mut again = rig.queue.take_segment().unwrap();
-        assert_eq!((again.lines(), again.points()), (&b"m v=2\n"[..], 1));
-        assert!(buffers.contains(&again.bytes.as_ptr()));
-        assert_eq!(spares(&rig.queue).len(), SPARE_BUFFERS_MAX - 1);
-
-        again.bytes = Vec::with_capacity(SPARE_BYTES_MAX + 1);
+        rig.queue.rest();
+        let again = rig.queue.take_segment().unwrap();
+        assert_eq!((again.lines(), again.points(), again.bytes.as_ptr()), (&b"m v=2\n"[..], 1, buffer));
         drop(again);
-        assert_eq!(spares(&rig.queue), []);
-        rig.push("m v=3\n", &to);
-        let mut last = rig.queue.take_segment().unwrap();
-        last.bytes = Vec::with_capacity(SPARE_BYTES_MAX);
-        drop(last);
-        assert_eq!(spares(&rig.queue).len(), 1);
+        rig.queue.rest();
+        assert_eq!(spares(&rig.queue), 0);
+
+        let (first, second) = (rig.push("m v=3\n", &to), rig.push("m v=4\n", &to));
+        assert_eq!([first, second], [Milestone::Filled; 2]);
+        drop(rig.queue.take_segment());
+        rig.queue.rest();
+        assert_eq!(spares(&rig.queue), 1, "there are points");
     }
 
     #[test]
@@ -480,11 +460,11 @@ mod tests {
         let body = segment.body_from(2);
         assert_eq!((&body[..], body.as_ptr()), (&b"m v=1\nm v=1\n"[..], lines.wrapping_add(6)));
         drop(segment);
-        assert_eq!(spares(&rig.queue), []);
+        assert_eq!(spares(&rig.queue), 0);
         drop(body.clone());
-        assert_eq!(spares(&rig.queue), []);
+        assert_eq!(spares(&rig.queue), 0);
         drop(body);
-        assert_eq!(spares(&rig.queue).len(), 1);
+        assert_eq!(spares(&rig.queue), 1);
     }
 
     #[test]
@@ -515,7 +495,7 @@ mod tests {
         let segment = Arc::new(segment);
         let body = segment.body_from(1);
         drop(segment);
-        assert_eq!(spares(&rig.queue).len(), 1);
+        assert_eq!(spares(&rig.queue), 1);
         assert_eq!(body, &b"m v=1\n"[..]);
     }
 }

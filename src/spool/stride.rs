@@ -94,7 +94,9 @@ impl Stride {
 
     pub(super) fn set(self, conn: &Connection) -> rusqlite::Result<()> {
         conn.pragma_update(None, "cache_size", -((self.cache_bytes >> 10) as i64))?;
-        conn.pragma_update(None, "journal_size_limit", self.log_bytes as i64)
+        // Beyond where it is copied the log has grown by the transaction that took it there, and by the next round will again: what
+        // is cut off in between has to be found anew, block by block.
+        conn.pragma_update(None, "journal_size_limit", (self.log_bytes + self.log_bytes / 4) as i64)
     }
 }
 

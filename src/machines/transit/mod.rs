@@ -225,6 +225,11 @@ impl Transit {
         self.link.try_now(now);
     }
 
+    /// Gives memory back that only waits for the next points.
+    pub(crate) fn rest(&self) {
+        self.queue.rest();
+    }
+
     /// Says to which database a UDP listener belongs.
     pub(crate) fn set_home(&mut self, home: Arc<Destination>) {
         self.home = Some(home);
