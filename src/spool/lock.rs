@@ -10,9 +10,15 @@
 //! Closing any descriptor of a file drops all POSIX locks the process holds on it, those of SQLite included, whoever
 //! opened the descriptor. So ours is opened only when the register says that no spool of this process has the file,
 //! and closed after SQLite's. Its own lock is one of Linux's *open file description* locks (fcntl(2)), which belong to
-//! the descriptor: nothing but its end drops them. It lies on the last byte that a file can have, far from the 512 from
+//! the descriptor: no other's end drops them. It lies on the last byte that a file can have, far from the 512 from
 //! 1 GiB on that SQLite locks, so the two never meet; `flock` would, where a file system makes a lock of the whole file of it,
 //! as NFS does. Other systems do without this lock.
+//!
+//! # Children
+//!
+//! A process that is forked has every descriptor until it runs another program, and the locks of a description hold until the last
+//! descriptor of it is closed. So they are released by name, and not by closing alone: what the application starts in that moment
+//! must not keep the spool from being opened again.
 
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
@@ -20,6 +26,8 @@ use std::io::{self, Read, Seek, Write};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use fs4::FileExt;
 
 use super::error::{During, SpoolError, SpoolErrorKind};
 use super::paths::{self, Paths};
@@ -45,8 +53,7 @@ struct Held {
 pub(super) struct SpoolLock {
     database: PathBuf,
     file: Option<FileLock>,
-    // Closing it releases the lock.
-    _beside: File,
+    beside: File,
 }
 
 impl SpoolLock {
@@ -60,7 +67,7 @@ impl SpoolLock {
             return Err(locked(Some(std::process::id()), during()));
         }
         match lock_beside(paths) {
-            Ok(beside) => Ok(Self { database: paths.database.clone(), file: None, _beside: beside }),
+            Ok(beside) => Ok(Self { database: paths.database.clone(), file: None, beside }),
             Err(error) => {
                 held().databases.remove(&paths.database);
                 Err(error)
@@ -86,8 +93,23 @@ impl SpoolLock {
     }
 }
 
+impl SpoolLock {
+    /// Gives the database zeros behind its end, which take up space. SQLite does not take them for anything: its header says where
+    /// it ends.
+    ///
+    /// # Errors
+    /// There is no room for them.
+    pub(super) fn lengthen_file(&self, bytes: u64) -> io::Result<()> {
+        let Some(file) = self.file.as_ref().and_then(|held| held.file.as_ref()) else { return Ok(()) };
+        file.allocate(file.metadata()?.len() + bytes)
+    }
+}
+
 impl Drop for SpoolLock {
     fn drop(&mut self) {
+        self.file = None;
+        // If not, closing it does.
+        let _ = self.beside.unlock();
         held().databases.remove(&self.database);
     }
 }
@@ -96,8 +118,7 @@ impl Drop for SpoolLock {
 #[derive(Debug)]
 struct FileLock {
     id: FileId,
-    // Closing it releases the lock.
-    _file: File,
+    file: Option<File>,
 }
 
 impl FileLock {
@@ -115,7 +136,7 @@ impl FileLock {
             return Err(locked(None, during));
         }
         match lock_description(&file) {
-            Ok(true) => Ok(Self { id, _file: file }),
+            Ok(true) => Ok(Self { id, file: Some(file) }),
             // Its owner has another name for it, or our lock file was removed from under its feet: no number is known.
             Ok(false) => Err(locked(None, during)),
             Err(error) => Err(SpoolError::io(during, error)),
@@ -125,6 +146,10 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
+        // Closed before another spool of this process can have SQLite open the file.
+        if let Some(file) = self.file.take() {
+            unlock_description(&file);
+        }
         held().files.remove(&self.id);
     }
 }
@@ -132,18 +157,8 @@ impl Drop for FileLock {
 /// Locks the last byte there can be in a file; `false` if somebody has.
 #[cfg(target_os = "linux")]
 fn lock_description(file: &File) -> io::Result<bool> {
-    use nix::fcntl::{FcntlArg, fcntl};
-    use nix::libc;
-
-    let byte = libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: libc::off_t::MAX - 1,
-        l_len: 1,
-        l_pid: 0,
-    };
-    match fcntl(file, FcntlArg::F_OFD_SETLK(&byte)) {
-        Ok(_) => Ok(true),
+    match set_lock(file, nix::libc::F_WRLCK) {
+        Ok(()) => Ok(true),
         Err(nix::Error::EAGAIN | nix::Error::EACCES) => Ok(false),
         // A file system that knows no locks: SQLite will say so.
         Err(nix::Error::EINVAL | nix::Error::ENOLCK | nix::Error::EOPNOTSUPP | nix::Error::ENOSYS) => {
@@ -153,10 +168,34 @@ fn lock_description(file: &File) -> io::Result<bool> {
     }
 }
 
+/// If it fails, closing the file unlocks it.
+#[cfg(target_os = "linux")]
+fn unlock_description(file: &File) {
+    let _ = set_lock(file, nix::libc::F_UNLCK);
+}
+
+#[cfg(target_os = "linux")]
+fn set_lock(file: &File, kind: nix::libc::c_int) -> nix::Result<()> {
+    use nix::fcntl::{FcntlArg, fcntl};
+    use nix::libc;
+
+    let byte = libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: libc::off_t::MAX - 1,
+        l_len: 1,
+        l_pid: 0,
+    };
+    fcntl(file, FcntlArg::F_OFD_SETLK(&byte)).map(drop)
+}
+
 #[cfg(not(target_os = "linux"))]
 fn lock_description(_: &File) -> io::Result<bool> {
     Ok(true)
 }
+
+#[cfg(not(target_os = "linux"))]
+fn unlock_description(_: &File) {}
 
 fn lock_beside(paths: &Paths) -> Result<File, SpoolError> {
     let during = || format!("lock {}", paths.name());
@@ -252,6 +291,20 @@ mod tests {
         assert_eq!(error.kind(), SpoolErrorKind::Locked { pid: Some(std::process::id()) });
         drop(lock);
         other.hold_file(&linked).unwrap();
+    }
+
+    #[test]
+    fn what_a_child_has_of_it_does_not_keep_the_next_owner_out() {
+        let (_folder, paths) = paths();
+        paths::create_private(&paths.database).unwrap();
+        let mut lock = SpoolLock::acquire(&paths).unwrap();
+        lock.hold_file(&paths).unwrap();
+        // As a child has them that was forked, and runs no other program yet.
+        let of_database = lock.file.as_ref().unwrap().file.as_ref().unwrap().try_clone().unwrap();
+        let of_child = (lock.beside.try_clone().unwrap(), of_database);
+        drop(lock);
+        SpoolLock::acquire(&paths).unwrap().hold_file(&paths).unwrap();
+        drop(of_child);
     }
 
     #[cfg(target_os = "linux")]
