@@ -81,8 +81,8 @@ pub use spool::{
 };
 pub use values::batch::{Api, Codec, Consistency, Destination, TimeSpan};
 pub use values::config::{
-    Auth, BatchConfig, Compression, Config, ConfigError, HttpConfig, MissingTimestamp, Proxy, QueueConfig,
-    Secret, SpoolConfig, SpoolFull, SyncMode, TlsConfig, UdpConfig, WhenFull,
+    Auth, BatchConfig, Compression, Config, ConfigError, HttpConfig, MissingTimestamp, PageSize, Proxy,
+    QueueConfig, Secret, SpoolConfig, SpoolFull, SyncMode, TlsConfig, UdpConfig, WhenFull,
 };
 pub use values::error::{CallError, PushError, PushReason, PushReport, RefusedItem, RefusedReason};
 pub use values::fate::{Durability, Fate, QuarantineReason, ShedReason, Standing};

@@ -223,10 +223,7 @@ impl DatabaseBuilder {
         config.check()?;
         HttpClient::check(&config.http)?;
         let encoder = Encoder::new(config.precision, &config.lines)?;
-        let options = config
-            .spool
-            .as_ref()
-            .map(|spool| spool_options(spool, config.batch.compression != Compression::None));
+        let options = config.spool.as_ref().map(|spool| SpoolOptions::of(spool, &config.batch));
         let opened = options.as_ref().map(|options| Spool::open(options, SystemTime::now())).transpose()?;
         let in_memory = opened.is_none();
         let arbiter = self.arbiter.map_or_else(arbiters::next, Ok)?;
@@ -237,18 +234,5 @@ impl DatabaseBuilder {
         let handle = DatabaseHandle::new(shared, address);
         Registry::add(&handle);
         Ok(handle)
-    }
-}
-
-fn spool_options(config: &SpoolConfig, is_compressed: bool) -> SpoolOptions {
-    SpoolOptions {
-        path: config.path.clone(),
-        sync: config.sync,
-        bytes_max: config.bytes_max,
-        age_max: config.age_max,
-        when_full: config.when_full,
-        free_reserve_bytes: config.free_reserve_bytes,
-        quarantine_bytes_max: config.quarantine_bytes_max,
-        is_compressed,
     }
 }

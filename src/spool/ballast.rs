@@ -20,30 +20,29 @@ use fs4::FileExt;
 
 use super::error::{SpoolError, SpoolErrorKind};
 use super::options::SpoolOptions;
+use super::page;
+use super::pages;
 use super::paths::{self, Paths};
 use super::room;
 use crate::log;
 
-/// Its size: a record writes some five pages of 16 KiB at the most, and some more where it deletes thousands of rows.
-pub(super) const BALLAST_BYTES: u64 = 1 << 20;
-
 /// What of it is left to the log's index, and to what a file system notes of a file.
 const BESIDE_LOG_BYTES: u64 = 64 << 10;
 
-/// What is kept of it when a record that can be made later needs room.
-const KEPT_BYTES: u64 = BALLAST_BYTES / 2;
-
 /// It is laid where so many times its size are free.
-const FREE_MIN: u64 = 4 * BALLAST_BYTES;
+const FREE_MIN: u64 = 4;
 
-/// A log of this size that is given up leaves room for the ballast, and for a log as small as they are then.
-const ROOM_FOR_BOTH: u64 = 2 * BALLAST_BYTES;
+/// A log of so many times its size that is given up leaves room for the ballast, and for a log as small as they are then.
+const ROOM_FOR_BOTH: u64 = 2;
 
-/// What an opening is given: a transaction of some pages, and what is [beside](BESIDE_LOG_BYTES) the log.
-const OPENING_BYTES: u64 = 128 << 10;
+/// The part of it that is kept when a record that can be made later needs room.
+const KEPT: u64 = 2;
 
-/// With so much free every opening finds room: a new database and its log, or one transaction and the log's index.
-const ENOUGH_BYTES: u64 = 512 << 10;
+/// The part that an opening is given: a transaction of some pages, and what is [beside](BESIDE_LOG_BYTES) the log.
+const OPENING: u64 = 8;
+
+/// With the room of such a part every opening finds enough: a new database and its log, or one transaction and the log's index.
+const ENOUGH: u64 = 2;
 
 /// What a transaction is to somebody who gives up room for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,36 +60,39 @@ pub(super) enum Need {
 pub(super) struct Ballast {
     path: PathBuf,
     bytes: u64,
+    /// Its size: what records may write.
+    whole: u64,
 }
 
 impl Ballast {
-    /// What an earlier life has left of it.
-    pub(super) fn find(paths: &Paths) -> Self {
+    /// What an earlier life has left of it, beside a file with such pages.
+    pub(super) fn find(paths: &Paths, page_bytes: u64) -> Self {
         let path = paths.ballast();
         let bytes = fs::metadata(&path).map_or(0, |metadata| taken_up(&metadata));
-        Self { path, bytes }
+        Self { path, bytes, whole: page::records_bytes(page_bytes) }
     }
 
     pub(super) const fn is_whole(&self) -> bool {
-        self.bytes >= BALLAST_BYTES
+        self.bytes >= self.whole
     }
 
     /// Whether a log of this size has to stand in for it, and keep its bytes: little is free, and nothing says that the next
     /// transaction would find as much.
     pub(super) fn log_stands_in(&self, log_bytes: u64, paths: &Paths) -> bool {
-        !self.is_whole() && log_bytes < ROOM_FOR_BOTH && room::free_bytes(paths) < FREE_MIN
+        let is_small = log_bytes < ROOM_FOR_BOTH * self.whole;
+        !self.is_whole() && is_small && room::free_bytes(paths) < FREE_MIN * self.whole
     }
 
     /// Lays it in the room that a log of this size has just given up, before others take it.
     pub(super) fn replace_log(&mut self, log_bytes: u64) {
-        if log_bytes >= ROOM_FOR_BOTH {
+        if log_bytes >= ROOM_FOR_BOTH * self.whole {
             self.lay();
         }
     }
 
     /// Lays it where there is room for it; whether it was not there before.
     pub(super) fn see_to(&mut self, free: u64) -> bool {
-        let is_due = !self.is_whole() && free >= FREE_MIN;
+        let is_due = !self.is_whole() && free >= FREE_MIN * self.whole;
         if is_due {
             self.lay();
         }
@@ -102,8 +104,8 @@ impl Ballast {
         if self.is_whole() {
             return;
         }
-        self.bytes = match take_up(&self.path, BALLAST_BYTES) {
-            Ok(()) => BALLAST_BYTES,
+        self.bytes = match take_up(&self.path, self.whole) {
+            Ok(()) => self.whole,
             Err(error) => {
                 log::debug!(file = %self.path.display(), %error, "no ballast was laid");
                 let _ = paths::remove_if_there(&self.path);
@@ -124,13 +126,21 @@ impl Ballast {
         freed > 0
     }
 
+    /// Gives up so much of it, if there is as much; whether it did.
+    pub(super) fn give(&mut self, bytes: u64) -> bool {
+        self.bytes.checked_sub(bytes).is_some_and(|kept| self.shrink_to(kept) >= bytes)
+    }
+
     /// How many bytes are free now that were not.
     fn shrink(&mut self, need: Need) -> u64 {
-        let kept = match need {
-            Need::Passing => KEPT_BYTES.min(self.bytes),
-            Need::Opening => self.bytes.saturating_sub(OPENING_BYTES),
+        self.shrink_to(match need {
+            Need::Passing => self.bytes.min(self.whole / KEPT),
+            Need::Opening => self.bytes.saturating_sub(self.whole / OPENING),
             Need::Last => 0,
-        };
+        })
+    }
+
+    fn shrink_to(&mut self, kept: u64) -> u64 {
         let freed = self.bytes - kept;
         if freed == 0 {
             return 0;
@@ -152,10 +162,11 @@ pub(super) fn opening<T>(
     options: &SpoolOptions,
     mut open: impl FnMut() -> Result<T, SpoolError>,
 ) -> Result<T, SpoolError> {
+    let enough = page::records_bytes(page_bytes(options)) / ENOUGH;
     let lacks_room = |error: &SpoolError| match error.kind() {
         SpoolErrorKind::DiskFull => true,
         // SQLite has no word for a full disk where it makes the index of its log.
-        SpoolErrorKind::Io => free_beside(options).is_some_and(|(_, free)| free < ENOUGH_BYTES),
+        SpoolErrorKind::Io => free_beside(options).is_some_and(|(_, free)| free < enough),
         _ => false,
     };
     let error = match open() {
@@ -163,16 +174,23 @@ pub(super) fn opening<T>(
         other => return other,
     };
     let paths = Paths::resolve(&options.path);
-    let given_up = paths.is_ok_and(|paths| Ballast::find(&paths).give_up(Need::Opening, &paths));
+    let given_up =
+        paths.is_ok_and(|paths| Ballast::find(&paths, page_bytes(options)).give_up(Need::Opening, &paths));
     let error = match given_up.then(open) {
         None => error,
         Some(Err(error)) if lacks_room(&error) => error,
         Some(other) => return other,
     };
     Err(match free_beside(options) {
-        Some((folder, free)) => error.for_want_of_room(&folder, free, ENOUGH_BYTES),
+        Some((folder, free)) => error.for_want_of_room(&folder, free, enough),
         None => error,
     })
+}
+
+/// Of the file that is there, or of the one that will be.
+fn page_bytes(options: &SpoolOptions) -> u64 {
+    let said = Paths::resolve(&options.path).map(|paths| pages::page_bytes_said(&paths));
+    said.ok().and_then(|said| said.ok().flatten()).unwrap_or(options.page_bytes)
 }
 
 fn free_beside(options: &SpoolOptions) -> Option<(PathBuf, u64)> {
@@ -217,6 +235,9 @@ mod tests {
 
     use super::*;
 
+    /// Of usual pages.
+    const WHOLE: u64 = 1 << 20;
+
     fn paths() -> (tempfile::TempDir, Paths) {
         let folder = tempfile::tempdir().unwrap();
         let paths = Paths::resolve(&folder.path().join("plant.db")).unwrap();
@@ -230,47 +251,52 @@ mod tests {
     #[test]
     fn it_takes_up_space_is_found_again_and_is_laid_where_there_is_plenty() {
         let (_folder, paths) = paths();
-        let mut ballast = Ballast::find(&paths);
-        assert!(!ballast.see_to(FREE_MIN - 1) && !ballast.is_whole() && size(&paths) == 0);
-        assert!(ballast.see_to(FREE_MIN) && ballast.is_whole() && Ballast::find(&paths).is_whole());
-        assert!(!ballast.see_to(FREE_MIN), "it is there");
-        assert_eq!(size(&paths), BALLAST_BYTES);
+        for (page_bytes, whole) in [(page::MIDDLE, 1 << 20), (page::LARGE, 4 << 20)] {
+            let mut ballast = Ballast::find(&paths, page_bytes);
+            let before = size(&paths);
+            assert!(!ballast.see_to(4 * whole - 1) && !ballast.is_whole() && size(&paths) == before);
+            assert!(ballast.see_to(4 * whole) && ballast.is_whole());
+            assert!(Ballast::find(&paths, page_bytes).is_whole());
+            assert!(!ballast.see_to(4 * whole), "it is there");
+            assert_eq!(size(&paths), whole);
+        }
     }
 
     #[test]
     fn half_of_it_is_kept_for_what_has_no_later_and_the_log_gets_what_is_given_up() {
         let (_folder, paths) = paths();
         fs::write(paths.wal(), "log").unwrap();
-        let mut ballast = Ballast::find(&paths);
+        let mut ballast = Ballast::find(&paths, page::MIDDLE);
         assert!(!ballast.give_up(Need::Last, &paths), "there is none");
         ballast.lay();
+        let kept = WHOLE / KEPT;
         for (need, given, left) in
-            [(Need::Passing, true, KEPT_BYTES), (Need::Passing, false, KEPT_BYTES), (Need::Last, true, 0)]
+            [(Need::Passing, true, kept), (Need::Passing, false, kept), (Need::Last, true, 0)]
         {
             let log_bytes = paths::len(&paths.wal());
             assert_eq!(ballast.give_up(need, &paths), given, "{need:?}");
             assert_eq!((ballast.bytes, size(&paths)), (left, left), "{need:?}");
-            let more = if given { KEPT_BYTES - BESIDE_LOG_BYTES } else { 0 };
+            let more = if given { kept - BESIDE_LOG_BYTES } else { 0 };
             assert_eq!(paths::len(&paths.wal()), log_bytes + more, "{need:?}");
         }
         assert!(!ballast.give_up(Need::Last, &paths), "it is gone");
         ballast.lay();
-        assert!(ballast.is_whole() && size(&paths) == BALLAST_BYTES);
+        assert!(ballast.is_whole() && size(&paths) == WHOLE);
     }
 
     /// Others may do what they like with it.
     #[test]
     fn whatever_became_of_the_file_is_no_more_than_no_room() {
         let (_folder, paths) = paths();
-        let mut ballast = Ballast::find(&paths);
+        let mut ballast = Ballast::find(&paths, page::MIDDLE);
         ballast.lay();
         fs::remove_file(paths.ballast()).unwrap();
         assert!(!ballast.give_up(Need::Last, &paths));
-        File::create(paths.ballast()).unwrap().set_len(BALLAST_BYTES).unwrap();
-        assert_eq!(Ballast::find(&paths).bytes, 0, "a hole takes up nothing");
+        File::create(paths.ballast()).unwrap().set_len(WHOLE).unwrap();
+        assert_eq!(Ballast::find(&paths, page::MIDDLE).bytes, 0, "a hole takes up nothing");
         fs::remove_file(paths.ballast()).unwrap();
         fs::create_dir(paths.ballast()).unwrap();
-        let mut ballast = Ballast::find(&paths);
+        let mut ballast = Ballast::find(&paths, page::MIDDLE);
         ballast.lay();
         assert!(!ballast.is_whole() && !ballast.give_up(Need::Last, &paths));
     }

@@ -55,11 +55,9 @@ impl Spool {
         let written = plan.appends.iter().map(|batch| batch.body.len() as u64).sum();
         self.stride.follow(&self.conn, written).during(&during)?;
         let free = room::free_bytes(&self.paths);
-        let left = if plan.closing {
-            room::beyond_least_reserve(free)
-        } else {
-            room::beyond_reserve(free, &self.options)
-        };
+        // Points that a closing would lose are stored in what is left to others, too; but not in what the next opening needs.
+        let reserve_bytes = if plan.closing { 0 } else { self.options.free_reserve_bytes };
+        let left = room::beyond_reserve(free, reserve_bytes, self.page_bytes);
         let room = room::for_bodies(&self.conn, &self.paths, left).during(&during)?;
         let bodies = Bodies::fitting(plan, room);
         let before = self.state.backlog.bytes;
@@ -76,7 +74,7 @@ impl Spool {
             done = self.transact(plan, Bodies::NONE, now_ms, stepped, &during);
         }
         let mut committed = done.inspect_err(|error| self.note_failure(error))?;
-        self.unseen.note(written + before.abs_diff(self.state.backlog.bytes));
+        self.unseen.note(written + before.abs_diff(self.state.backlog.bytes), self.page_bytes);
         if room < room::PLENTY_BYTES || self.state.backlog.batches == 0 {
             self.unseen.press();
         }

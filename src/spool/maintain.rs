@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use super::clock;
 use super::error::{During, SpoolError, SpoolErrorKind, kind_of};
 use super::open::{Spool, checkpoint_all};
+use super::page;
 use super::paths;
 use super::room;
 use super::set_aside;
@@ -20,8 +21,8 @@ const KEPT_FOR_USED: u64 = 15;
 /// Bytes given back in one call, some milliseconds of work.
 const BYTES_PER_CALL: u64 = 4 << 20;
 
-/// The same where the disk is low, and so many may have to be moved.
-const BYTES_PER_CALL_LOW: u64 = 512 << 10;
+/// The same where the disk is low, and so many may have to be moved: the part of what records may write.
+const LOW: u64 = 2;
 
 /// Slices given back in a closing: of a gigabyte, a second's work.
 const SLICES_AT_LEAVE: usize = 256;
@@ -60,8 +61,8 @@ impl Tidied {
 /// the free pages takes as long as a small transaction, but for its sync.
 const UNSEEN_SHARE: u64 = 8;
 
-/// What a transaction writes beside its bodies, about.
-const BESIDE_BYTES: u64 = 128 << 10;
+/// Pages that a transaction writes beside its bodies, about.
+const PAGES_BESIDE: u64 = 8;
 
 /// What was done since the files were last looked at.
 #[derive(Clone, Copy, Debug, Default)]
@@ -75,8 +76,8 @@ pub(super) struct Unseen {
 
 impl Unseen {
     /// Notes a transaction that wrote and freed so many bytes of bodies.
-    pub(super) fn note(&mut self, bytes: u64) {
-        self.bytes = self.bytes.saturating_add(bytes).saturating_add(BESIDE_BYTES);
+    pub(super) fn note(&mut self, bytes: u64, page_bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes).saturating_add(PAGES_BESIDE * page_bytes);
     }
 
     /// Has the files looked at next time, however little was done.
@@ -156,7 +157,7 @@ impl Spool {
 
     fn tidy(&mut self, now_ms: i64) -> rusqlite::Result<Maintained> {
         self.checkpoint_if_due()?;
-        let page_bytes = room::page_bytes(&self.conn)?;
+        let page_bytes = self.page_bytes;
         let pages_per_call = BYTES_PER_CALL / page_bytes;
         let free = room::free_bytes(&self.paths);
         let has_other_room = self.ballast.see_to(free);
@@ -181,7 +182,7 @@ impl Spool {
     }
 
     fn is_low(&self, free: u64) -> bool {
-        self.lacks_room || room::beyond_reserve(free, &self.options) == 0
+        self.lacks_room || room::beyond_reserve(free, self.options.free_reserve_bytes, self.page_bytes) == 0
     }
 
     /// A slice on a disk that is full; whether there is more.
@@ -203,6 +204,7 @@ impl Spool {
         let is_empty = self.state.backlog.batches == 0 && self.state.quarantine.batches == 0;
         let is_leaving_room = is_empty && self.is_low(room::free_bytes(&self.paths));
         if is_leaving_room {
+            self.lengthen_file()?;
             for _ in 0..SLICES_AT_LEAVE {
                 if !self.tidy_low()? {
                     break;
@@ -213,6 +215,20 @@ impl Spool {
         if is_leaving_room {
             // The next opening needs some of what has become free, and others may take it.
             self.ballast.see_to(room::free_bytes(&self.paths));
+        }
+        Ok(())
+    }
+
+    /// Gives the database what it lacks for its log to be copied, when all pages are cut off that can be, from the ballast: a page or
+    /// two, for want of which a log of megabytes would stay.
+    fn lengthen_file(&mut self) -> rusqlite::Result<()> {
+        let free = room::free_pages(&self.conn)? * self.page_bytes;
+        let lacking = room::growth(&self.conn, &self.paths)?.saturating_sub(free);
+        if lacking > 0
+            && self.ballast.give(lacking)
+            && let Err(error) = self.lock.lengthen_file(lacking)
+        {
+            log::debug!(%error, "the database was not lengthened");
         }
         Ok(())
     }
@@ -250,7 +266,7 @@ impl Spool {
             .conn
             .prepare_cached("PRAGMA wal_checkpoint(NOOP)")?
             .query_row([], |row| Ok((row.get(1)?, row.get(2)?)))?;
-        Ok(frames.saturating_sub(copied).unsigned_abs() * room::page_bytes(&self.conn)?)
+        Ok(frames.saturating_sub(copied).unsigned_abs() * self.page_bytes)
     }
 
     /// Cuts off some free pages beyond those to keep; whether there are more.
@@ -271,15 +287,17 @@ impl Spool {
     /// first, and that must not use up what is left for the deletions.
     fn give_back_low(&self) -> rusqlite::Result<bool> {
         let used = room::used_pages(&self.conn)?;
-        let page_bytes = room::page_bytes(&self.conn)?;
-        let (most, few) = (BYTES_PER_CALL / page_bytes, BYTES_PER_CALL_LOW / page_bytes);
+        let page_bytes = self.page_bytes;
+        let (most, few) = (BYTES_PER_CALL / page_bytes, page::records_bytes(page_bytes) / LOW / page_bytes);
         if room::has_room_to_checkpoint(&self.conn, &self.paths)? {
             // No more pages are moved than are in use.
             return self.give_back(0, if used <= few { most } else { few });
         }
-        // So that it need not grow, it has to lose all that the file does not have yet, or what is moved for that is in vain.
+        // So that it need not grow by more than there is room for, it has to lose all else that the file does not have yet, or what is
+        // moved for that is in vain.
         let beyond = room::growth(&self.conn, &self.paths)?.div_ceil(page_bytes);
-        if room::free_pages(&self.conn)? >= beyond && used.min(beyond) <= most {
+        let (moved, room) = (used.min(beyond), room::free_bytes(&self.paths) / page_bytes);
+        if moved <= most && room::free_pages(&self.conn)? + room.saturating_sub(moved) >= beyond {
             return self.give_back(0, beyond);
         }
         Ok(false)

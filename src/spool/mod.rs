@@ -77,6 +77,7 @@ mod maintain;
 mod open;
 mod options;
 mod origin;
+mod page;
 mod pages;
 mod paths;
 mod place;
@@ -106,6 +107,8 @@ pub use salvage::SalvageReport;
 pub use state::QuarantineSize;
 pub use verify::{Checked, Verification, salvage, verify};
 
+#[cfg(test)]
+pub(crate) use page::SIZES as PAGE_SIZES;
 pub(crate) use {
     heritage::Heritage,
     maintain::Maintained,

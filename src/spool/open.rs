@@ -13,12 +13,13 @@ use super::lock::SpoolLock;
 use super::log::Log;
 use super::maintain::{Tidied, Unseen};
 use super::options::SpoolOptions;
+use super::page;
 use super::pages;
 use super::paths::{self, Paths};
 use super::place::Place;
 use super::room;
 use super::salvage::SalvageReport;
-use super::schema::{self, PAGE_BYTES, Probed};
+use super::schema::{self, Probed};
 use super::set_aside;
 use super::state::State;
 use super::stride::Stride;
@@ -47,6 +48,7 @@ pub(crate) struct Spool {
     /// Set when a failure left it open what is on disk; only opening again can tell.
     pub(super) broken: Option<SpoolErrorKind>,
     pub(super) place: Place,
+    pub(super) page_bytes: u64,
     pub(super) stride: Stride,
     pub(super) ballast: Ballast,
     /// Whether the last transaction left bodies out since the disk had no room for them.
@@ -55,7 +57,7 @@ pub(crate) struct Spool {
     pub(super) tidied: Tidied,
     pub(super) unseen: Unseen,
     pub(super) heritage: Heritage,
-    _lock: SpoolLock,
+    pub(super) lock: SpoolLock,
 }
 
 /// What was found in the file, and what may be handed out.
@@ -140,10 +142,12 @@ impl Spool {
         let is_fallen = found.follow(heritage.last(), &during)? || salvaged.is_some();
 
         let now_ms = clock::unix_ms(now);
+        let page_bytes = room::page_bytes(&found.conn).during(&during)?;
         let mut spool = Self {
             // The log is there: opening reads through it.
             place: Place::of(&paths).during(&during)?,
-            ballast: Ballast::find(&paths),
+            ballast: Ballast::find(&paths, page_bytes),
+            page_bytes,
             stride: Stride::begin(&found.conn, room::log_bytes_max(&paths, options)).during(&during)?,
             conn: found.conn,
             paths,
@@ -155,7 +159,7 @@ impl Spool {
             tidied: Tidied::default(),
             unseen: Unseen::default(),
             heritage: heritage.clone(),
-            _lock: lock,
+            lock,
         };
         let was_salvaged = salvaged.is_some();
         match spool.begin_life(now_ms, salvaged, &during) {
@@ -307,7 +311,7 @@ pub(super) fn open_file(
             return Err(SpoolError::new(SpoolErrorKind::Damaged, during));
         }
     } else {
-        if paths::len(&paths.rollback_journal()) > 0 && paths::len(&paths.database) <= PAGE_BYTES {
+        if paths::len(&paths.rollback_journal()) > 0 && paths::len(&paths.database) <= page::LARGE {
             // The process ended while the log of a new file was switched on. Who only looks may not undo that.
             schema::roll_back(&paths.database).during(during)?;
         }
@@ -329,7 +333,7 @@ pub(super) fn open_file(
     }
     write_again(&paths.wal()).during(during)?;
     let mut conn =
-        schema::connect_to_write(&paths.database, options.sync, options.page_bytes()).during(during)?;
+        schema::connect_to_write(&paths.database, options.sync, options.page_bytes).during(during)?;
     schema::migrate(&mut conn, during)?;
     let is_new = begin_if_new(&mut conn).during(during)?;
     let state = load_checked(&conn, during)?;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::schema::{PAGE_BYTES, PAGE_BYTES_COMPRESSED};
-use crate::values::config::{SpoolFull, SyncMode};
+use super::page;
+use crate::values::config::{BatchConfig, SpoolConfig, SpoolFull, SyncMode};
 
 /// Where the spool lies, and its bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,18 +22,26 @@ pub(crate) struct SpoolOptions {
     /// Bytes that the quarantine takes up: bodies as stored, and a share for each batch. Beyond it the oldest are given up,
     /// counted as `rejected`.
     pub(crate) quarantine_bytes_max: u64,
-    /// Whether bodies will be compressed, most of them: a file that is made gets smaller pages then. One that is there keeps
-    /// its own.
-    pub(crate) is_compressed: bool,
+    /// Of a file that is made. One that is there keeps its own.
+    pub(crate) page_bytes: u64,
 }
 
 impl SpoolOptions {
-    /// Bytes of a page of a file that is made.
-    pub(super) const fn page_bytes(&self) -> u64 {
-        if self.is_compressed { PAGE_BYTES_COMPRESSED } else { PAGE_BYTES }
+    /// As configured.
+    pub(crate) fn of(spool: &SpoolConfig, batch: &BatchConfig) -> Self {
+        Self {
+            path: spool.path.clone(),
+            sync: spool.sync,
+            bytes_max: spool.bytes_max,
+            age_max: spool.age_max,
+            when_full: spool.when_full,
+            free_reserve_bytes: spool.free_reserve_bytes,
+            quarantine_bytes_max: spool.quarantine_bytes_max,
+            page_bytes: page::bytes(spool.page_size, batch.compression),
+        }
     }
 
-    /// The defaults: `sync = full`, 1 GiB (a day of 1,000 points/s), no age bound, drop oldest, 64 MiB left free
+    /// The defaults, with the usual pages: `sync = full`, 1 GiB (a day of 1,000 points/s), no age bound, drop oldest, 64 MiB left free
     /// (the log and a few commits), 64 MiB of quarantine.
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
         Self {
@@ -44,7 +52,7 @@ impl SpoolOptions {
             when_full: SpoolFull::default(),
             free_reserve_bytes: 64 << 20,
             quarantine_bytes_max: 64 << 20,
-            is_compressed: false,
+            page_bytes: page::MIDDLE,
         }
     }
 }

@@ -11,8 +11,8 @@ use std::path::Path;
 use rusqlite::types::Value;
 
 use super::log::{Log, Version};
+use super::page;
 use super::paths::Paths;
-use super::schema::{PAGE_BYTES, PAGE_SIZES};
 
 /// Type bytes of b-tree pages.
 const TABLE_INNER: u8 = 0x05;
@@ -197,19 +197,23 @@ fn children(page: &[u8], number: u32) -> Option<Vec<u32>> {
     Some(children)
 }
 
+/// Bytes of a page, as the file says. Where nothing says it, the usual.
+pub(super) fn page_bytes(paths: &Paths) -> io::Result<u64> {
+    Ok(page_bytes_said(paths)?.unwrap_or(page::MIDDLE))
+}
+
 /// Bytes of a page, from three places that say it: damage may have hit any of them. SQLite believes the header of the file, and
 /// cannot read anything where that is false.
-pub(super) fn page_bytes(paths: &Paths) -> io::Result<u64> {
+pub(super) fn page_bytes_said(paths: &Paths) -> io::Result<Option<u64>> {
     let mut database = open_if_there(&paths.database)?;
     let begins_map = |size: &u64| bytes_at(&mut database, *size).is_some_and(|found| found == MAP_BEGIN);
-    if let Some(marked) = PAGE_SIZES.into_iter().find(begins_map) {
-        return Ok(marked);
+    if let Some(marked) = page::SIZES.into_iter().find(begins_map) {
+        return Ok(Some(marked));
     }
     let mut log = open_if_there(&paths.wal())?;
-    let in_header = bytes_at(&mut database, SIZE_IN_FILE).map(|size| u64::from(u16::from_be_bytes(size)));
+    let in_header = bytes_at(&mut database, SIZE_IN_FILE).map(page::bytes_in_header);
     let in_log = bytes_at(&mut log, SIZE_IN_LOG).map(|size| u64::from(u32::from_be_bytes(size)));
-    let said = [in_header, in_log].into_iter().flatten().find(|said| PAGE_SIZES.contains(said));
-    Ok(said.unwrap_or(PAGE_BYTES))
+    Ok([in_header, in_log].into_iter().flatten().find(|said| page::SIZES.contains(said)))
 }
 
 fn open_if_there(path: &Path) -> io::Result<Option<File>> {

@@ -6,6 +6,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::options::SpoolOptions;
 use super::origin;
+use super::page;
 use super::paths::{self, Paths};
 use super::row::{StoredBatch, count, int};
 use super::stride::LOG_BYTES_MAX;
@@ -18,9 +19,6 @@ use crate::values::seq::SeqRange;
 /// Pages a row may need beside those of its body: a split leaf of the table and of the index that older files
 /// have, their parents, a pointer map page, and growth of the small tables.
 const PAGES_BESIDE_BODY: u64 = 8;
-
-/// What is left free at the least, whatever is set: what a transaction without bodies and a slice of giving back may write.
-const RESERVE_BYTES_MIN: u64 = 1 << 20;
 
 /// With so much beyond the reserve nobody asks what is in the log: four times what that is due to be copied at.
 pub(super) const PLENTY_BYTES: u64 = 4 * LOG_BYTES_MAX;
@@ -43,15 +41,10 @@ pub(super) fn free_bytes(paths: &Paths) -> u64 {
     fs4::available_space(paths.folder()).unwrap_or(u64::MAX)
 }
 
-/// Of these, those beyond what is left to others, and to deletions.
-pub(super) fn beyond_reserve(free: u64, options: &SpoolOptions) -> u64 {
-    free.saturating_sub(options.free_reserve_bytes.max(RESERVE_BYTES_MIN))
-}
-
-/// The same in a closing. Points that it would lose are stored in what is left to others, too; but not in what the next opening
-/// needs.
-pub(super) fn beyond_least_reserve(free: u64) -> u64 {
-    free.saturating_sub(RESERVE_BYTES_MIN)
+/// Of these, those beyond what is left to others, and to deletions: what a transaction without bodies and a slice of giving back may
+/// write is left free, whatever is set.
+pub(super) fn beyond_reserve(free: u64, reserve_bytes: u64, page_bytes: u64) -> u64 {
+    free.saturating_sub(reserve_bytes.max(page::records_bytes(page_bytes)))
 }
 
 /// Bytes of bodies that may be written into so much room. Each is written to the log first, and the database has to grow by as much

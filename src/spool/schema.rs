@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 
 use super::error::{During, SpoolError, SpoolErrorKind};
+use super::page;
 use super::room;
 use super::stride::{self, Stride};
 use crate::log;
@@ -20,15 +21,6 @@ const HEADER_BYTES: usize = 100;
 
 /// "ISP1" at offset 68 of the file, for `file(1)` and for us.
 pub(super) const APPLICATION_ID: i32 = 0x4953_5031;
-
-/// Bytes of a page, settled when a file is made. A transaction writes some five pages beside its bodies, each as a whole, which where
-/// bodies are compressed (100 kB for 5,000 points) would be most of what is written; where they are not (875 kB), more pages take
-/// more time than fewer bytes save.
-pub(super) const PAGE_BYTES: u64 = 16 << 10;
-pub(super) const PAGE_BYTES_COMPRESSED: u64 = 4 << 10;
-
-/// What files there are may have.
-pub(super) const PAGE_SIZES: [u64; 2] = [PAGE_BYTES_COMPRESSED, PAGE_BYTES];
 
 const MIGRATIONS: Migrations<'static> = Migrations::from_slice(STEPS);
 const STEPS: &[M<'static>] = &[
@@ -93,7 +85,7 @@ pub(super) fn header_is_false(path: &Path, page_bytes: u64) -> io::Result<bool> 
     let Some(found) = header.get(16..24) else { return Ok(false) };
     // A new file is switched to write-ahead mode after its first page is written.
     let versions = matches!(found[2..4], [1, 1] | [2, 2]);
-    let said = u64::from(u16::from_be_bytes([found[0], found[1]]));
+    let said = page::bytes_in_header([found[0], found[1]]);
     let is_right = said == page_bytes && versions && found[4..8] == [0, 64, 32, 32];
     // What is no database at all is not for us to judge.
     Ok(header.starts_with(b"SQLite format 3\0") && is_ours_by_mark(&header) && !is_right)
@@ -260,7 +252,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("plant.db");
         File::create(&path).unwrap();
-        let mut conn = connect_to_write(&path, SyncMode::Normal, PAGE_BYTES).unwrap();
+        let mut conn = connect_to_write(&path, SyncMode::Normal, page::MIDDLE).unwrap();
         migrate(&mut conn, "test").unwrap();
         assert_eq!(room::free_pages(&conn).unwrap(), 0);
     }

@@ -7,16 +7,17 @@ use std::time::SystemTime;
 
 use super::clock;
 use super::error::{During, SpoolError};
+use super::page;
 use super::paths::{self, Paths};
 use super::salvage::{self, SalvageReport};
-use super::schema::{self, PAGE_SIZES};
+use super::schema;
 use super::steps;
 
 /// Whether what lies there is ours, so that it may be moved: a lock file or a log beside it, the mark in its header,
 /// or the size of whole pages. Must be asked before the lock file is made.
 pub(super) fn looks_like_ours(paths: &Paths) -> io::Result<bool> {
     let len = paths::len(&paths.database);
-    if PAGE_SIZES.iter().any(|size| len.is_multiple_of(*size))
+    if page::SIZES.iter().any(|size| len.is_multiple_of(*size))
         || paths.lock().exists()
         || paths.wal().exists()
     {

@@ -14,11 +14,14 @@ use super::faults::{Fault, FaultKind, Faults};
 use super::figures::Figures;
 use super::life::{End, Life, Server};
 use crate::actors::keeping::Moment;
-use crate::spool::{Opened, Spool, SpoolErrorKind, SpoolOptions};
+use crate::spool::{Opened, PAGE_SIZES, Spool, SpoolErrorKind, SpoolOptions};
 use crate::values::config::{Compression, Config, SpoolFull, SyncMode, WhenFull};
 
 /// Senders at most.
 const HOLDERS: usize = 3;
+
+/// Pages of a small spool: so few that it is full now and then.
+const SMALL_PAGES: u64 = 40;
 
 /// The log is copied from 16 MiB on; one transaction and a slow moment come on top.
 const LOG_BYTES_MAX: u64 = 64 << 20;
@@ -71,18 +74,13 @@ impl World {
         Self::of(random, folder, config, Weather { holders: 1, spoils: false, calm: true, tells: false })
     }
 
-    fn of(random: Rng, folder: TempDir, config: Config, weather: Weather) -> Self {
-        let spool = config.spool.as_ref().unwrap();
-        let options = SpoolOptions {
-            path: spool.path.clone(),
-            sync: spool.sync,
-            bytes_max: spool.bytes_max,
-            age_max: spool.age_max,
-            when_full: spool.when_full,
-            free_reserve_bytes: spool.free_reserve_bytes,
-            quarantine_bytes_max: spool.quarantine_bytes_max,
-            is_compressed: config.batch.compression != Compression::None,
-        };
+    fn of(mut random: Rng, folder: TempDir, mut config: Config, weather: Weather) -> Self {
+        let page_bytes = PAGE_SIZES[random.usize(..PAGE_SIZES.len())];
+        let spool = config.spool.as_mut().unwrap();
+        if spool.bytes_max < 1 << 30 {
+            spool.bytes_max = SMALL_PAGES * page_bytes;
+        }
+        let options = SpoolOptions { page_bytes, ..SpoolOptions::of(spool, &config.batch) };
         let disk = Disk::watch(folder.path()).unwrap();
         let faults = Faults::on(&disk);
         disk.remember().unwrap();
@@ -551,7 +549,7 @@ fn any_config(random: &mut Rng, folder: &std::path::Path) -> Config {
     config.batch.compression = [Compression::None, Compression::Gzip][random.usize(..2)];
     let spool = config.spool.as_mut().unwrap();
     spool.sync = if random.u8(..3) == 0 { SyncMode::Normal } else { SyncMode::Full };
-    spool.bytes_max = [1 << 30, 40 * 16_384][random.usize(..2)];
+    spool.bytes_max = [1 << 30, SMALL_PAGES << 14][random.usize(..2)];
     spool.when_full = [SpoolFull::DropOldest, SpoolFull::Refuse][random.usize(..2)];
     spool.age_max = (random.u8(..3) == 0).then_some(Duration::from_secs(20));
     spool.quarantine_bytes_max = [1 << 20, 20_000][random.usize(..2)];

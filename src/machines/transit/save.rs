@@ -24,11 +24,11 @@ const PRESSURE: u64 = 4;
 /// A spool that was full is tried again after this time, or as soon as a row is settled.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
-/// What a row takes in the file beyond its body at the most: the rest of its last page, and its columns.
-const ROW_BYTES: u64 = 17 << 10;
+/// What a row takes in the file beyond its body at the most: the rest of its last page, of the largest there are, and its columns.
+const ROW_BYTES: u64 = 65 << 10;
 
 /// What the file takes before it has any row, and what is kept free beside a new one: some ten pages of each.
-const FILE_BYTES: u64 = 20 * (16 << 10);
+const FILE_BYTES: u64 = 20 * (64 << 10);
 
 /// Settled rows wait this long for an append to ride along with.
 const SETTLED_LINGER: Duration = Duration::from_millis(100);

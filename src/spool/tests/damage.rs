@@ -333,20 +333,22 @@ fn it_always_starts_whatever_bit_is_flipped_or_page_is_gone() {
 
 #[test]
 fn a_damaged_file_is_read_in_its_own_pages_whatever_is_wrong_with_what_says_their_size() {
-    for (is_compressed, page, other) in [(true, 4_096, 16_384_u16), (false, 16_384, 4_096)] {
-        let damages: [(usize, &[u8]); 3] = [(16, &other.to_be_bytes()), (16, &[0, 0]), (page, &[0; 5])];
+    let said = [[0x10, 0], [0x40, 0], [0, 1]];
+    for (number, page_bytes) in page::SIZES.into_iter().enumerate() {
+        let (page, other) = (page_bytes as usize, said[(number + 1) % said.len()]);
+        let damages: [(usize, &[u8]); 3] = [(16, &other), (16, &[0, 0]), (page, &[0; 5])];
         for (at, bytes) in damages {
             let mut bench = Bench::new();
-            bench.options.is_compressed = is_compressed;
+            bench.options.page_bytes = page_bytes;
             let stored = filled(&bench);
             let mut file = fs::read(bench.path()).unwrap();
-            assert_eq!(u16::from_be_bytes([file[16], file[17]]), page as u16);
+            assert_eq!(file[16..18], said[number]);
             file[at..at + bytes.len()].copy_from_slice(bytes);
             fs::write(bench.path(), file).unwrap();
             set_aside::mark(&paths::Paths::resolve(bench.path()).unwrap(), now()).unwrap();
             let (saved, opened) = check_salvaged(&bench, &stored);
             assert_eq!((saved, opened.ledger.of(Fate::Damaged).points), (37, 0), "{page} {at} {bytes:?}");
-            assert_eq!(fs::read(bench.path()).unwrap()[16..18], (page as u16).to_be_bytes());
+            assert_eq!(fs::read(bench.path()).unwrap()[16..18], said[number]);
         }
     }
 }

@@ -5,11 +5,11 @@ use std::io::{Seek, SeekFrom, Write};
 
 use super::disk::SmallDisk;
 use super::*;
-use crate::spool::ballast::BALLAST_BYTES;
-use crate::spool::schema::PAGE_BYTES;
+use crate::spool::page;
+use crate::spool::stride::LOG_BYTES_MIN;
 
-/// The sizes of the database, its log and its lock together when nothing is in them, at the most.
-const NEXT_TO_NOTHING: u64 = 256 << 10;
+/// The pages of the database, its log and its lock together when nothing is in them, at the most, if they are not the smallest.
+const NEXT_TO_NOTHING: u64 = 16;
 
 /// Batches that are delivered between two records that are dear: those of ten seconds.
 const DEAR: usize = 10;
@@ -41,6 +41,18 @@ impl Others {
     }
 }
 
+/// The bench of a spool with such pages.
+fn bench_in(folder: &Path, page_bytes: u64) -> Bench {
+    let mut bench = Bench::new();
+    (bench.options.path, bench.options.page_bytes) = (folder.join("plant.db"), page_bytes);
+    bench
+}
+
+/// Times the usual page: bodies, disks and what is left of them grow with it.
+const fn scale(page_bytes: u64) -> u64 {
+    if page_bytes > page::MIDDLE { page_bytes / page::MIDDLE } else { 1 }
+}
+
 /// A spool on a disk that is full.
 struct Plight {
     bench: Bench,
@@ -52,14 +64,20 @@ struct Plight {
 }
 
 impl Plight {
-    /// So many batches of 100 kB, in the log only or in the database, and so much left on the disk.
-    fn fill(folder: &Path, batches: u64, is_copied: bool, left: u64, are_greedy: bool) -> (Self, Life) {
-        let mut bench = Bench::new();
-        bench.options.path = folder.join("plant.db");
+    /// So many batches of 100 kB or more, in the log only or in the database, and so much left on the disk.
+    fn fill(
+        folder: &Path,
+        page_bytes: u64,
+        batches: u64,
+        is_copied: bool,
+        left: u64,
+        are_greedy: bool,
+    ) -> (Self, Life) {
+        let bench = bench_in(folder, page_bytes);
         let mut others = Others::on(folder, are_greedy);
         let (mut life, _) = bench.open();
         for seed in 0..batches {
-            life.append(&[&noise(seed, 100_000)]);
+            life.append(&[&noise(seed, 100_000 * scale(page_bytes) as usize)]);
             life.spool.maintain(now()).unwrap();
         }
         if is_copied {
@@ -110,22 +128,30 @@ impl Plight {
     }
 }
 
-fn check_recorded(batches: u64, is_copied: bool, left: u64, are_greedy: bool) {
-    check_recorded_on(16 << 20, batches, is_copied, left, are_greedy);
+/// In pages of each size, with so many of them left.
+fn check_recorded(batches: u64, is_copied: bool, pages_left: u64, are_greedy: bool) {
+    for page_bytes in page::SIZES {
+        let left = pages_left * page_bytes.max(page::MIDDLE);
+        check_recorded_on(16 << 20, page_bytes, batches, is_copied, left, are_greedy);
+    }
 }
 
 /// Whether records were dear at some time, as far as a disk could be mounted.
 fn check_recorded_on(
     disk_bytes: u64,
+    page_bytes: u64,
     batches: u64,
     is_copied: bool,
     left: u64,
     are_greedy: bool,
 ) -> Option<bool> {
-    let what = format!("{batches} batches, copied: {is_copied}, {left} bytes left, greedy: {are_greedy}");
+    let what = format!(
+        "pages of {page_bytes}, {batches} batches, copied: {is_copied}, {left} bytes left, greedy: {are_greedy}"
+    );
     let folder = tempfile::tempdir().unwrap();
-    let _disk = SmallDisk::of(folder.path(), disk_bytes)?;
-    let (mut plight, mut life) = Plight::fill(folder.path(), batches, is_copied, left, are_greedy);
+    let _disk = SmallDisk::of(folder.path(), disk_bytes * scale(page_bytes))?;
+    let (mut plight, mut life) =
+        Plight::fill(folder.path(), page_bytes, batches, is_copied, left, are_greedy);
     // A process dies in the middle.
     let rows = life.all();
     let half = rows.len() / 2;
@@ -148,7 +174,14 @@ fn check_recorded_on(
         "{what}"
     );
     life.close();
-    assert!(plight.bytes() <= NEXT_TO_NOTHING + 2 * BALLAST_BYTES, "{what}: {} bytes", plight.bytes());
+    // Where there is room again free pages are kept.
+    let kept = if fs4::available_space(folder.path()).unwrap() > page::records_bytes(page_bytes) {
+        LOG_BYTES_MIN
+    } else {
+        2 * page::records_bytes(page_bytes)
+    };
+    let few = NEXT_TO_NOTHING * page_bytes.max(page::MIDDLE) + kept;
+    assert!(plight.bytes() <= few, "{what}: {} bytes", plight.bytes());
     println!("{what}: {sent_again} sent again, {} bytes", plight.bytes());
     Some(plight.were_dear)
 }
@@ -157,7 +190,7 @@ fn check_recorded_on(
 fn what_is_delivered_is_recorded_whatever_is_left_of_the_disk() {
     for pages in [0, 1, 2, 3, 5, 7, 8, 13, 20, 40, 70, 100] {
         for is_copied in [false, true] {
-            check_recorded(12, is_copied, pages * PAGE_BYTES, false);
+            check_recorded(12, is_copied, pages, false);
         }
     }
 }
@@ -166,7 +199,7 @@ fn what_is_delivered_is_recorded_whatever_is_left_of_the_disk() {
 fn what_is_delivered_is_recorded_though_others_take_whatever_becomes_free() {
     for pages in 0..10 {
         for is_copied in [false, true] {
-            check_recorded(12, is_copied, pages * PAGE_BYTES, true);
+            check_recorded(12, is_copied, pages, true);
         }
     }
     for is_copied in [false, true] {
@@ -177,18 +210,22 @@ fn what_is_delivered_is_recorded_though_others_take_whatever_becomes_free() {
 /// All of it lies in a log that cannot be copied before nearly all of it is delivered: each record takes some of the last room.
 #[test]
 fn what_is_delivered_is_recorded_at_last_though_there_is_room_for_few_records() {
-    for are_greedy in [false, true] {
-        let were_dear = check_recorded_on(256 << 20, 40, false, 0, are_greedy);
-        assert!(were_dear.is_none_or(|were_dear| were_dear));
+    for (page_bytes, are_greedy) in page::SIZES.into_iter().flat_map(|size| [(size, false), (size, true)]) {
+        let were_dear = check_recorded_on(256 << 20, page_bytes, 40, false, 0, are_greedy);
+        assert!(were_dear.is_none_or(|were_dear| were_dear), "{page_bytes}");
     }
 }
 
 /// The log is all there is of the batches, and what the database would grow by there is not.
 #[test]
 fn an_empty_spool_gives_back_what_it_has_though_the_disk_is_full() {
+    page::SIZES.into_iter().for_each(check_given_back);
+}
+
+fn check_given_back(page_bytes: u64) {
     let folder = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::mount(folder.path()) else { return };
-    let (mut plight, mut life) = Plight::fill(folder.path(), 60, false, 0, false);
+    let Some(disk) = SmallDisk::of(folder.path(), scale(page_bytes) * (16 << 20)) else { return };
+    let (mut plight, mut life) = Plight::fill(folder.path(), page_bytes, 60, false, 0, false);
     let before = plight.bytes();
     // Otherwise there is plenty of room before all of it is given back.
     life.spool.options.free_reserve_bytes = u64::MAX;
@@ -197,7 +234,8 @@ fn an_empty_spool_gives_back_what_it_has_though_the_disk_is_full() {
     while life.spool.maintain(now()).unwrap().more {}
     // Now there is room for ballast, and the log need not stand in for it.
     life.spool.maintain(now()).unwrap();
-    assert!(plight.bytes() <= NEXT_TO_NOTHING, "{before} bytes, then {}", plight.bytes());
+    let few = NEXT_TO_NOTHING * page_bytes.max(page::MIDDLE);
+    assert!(plight.bytes() <= few, "{page_bytes}: {before} bytes, then {}", plight.bytes());
     assert!(life.spool.ballast.is_whole());
     life.close();
     plight.open().0.close();
@@ -206,23 +244,27 @@ fn an_empty_spool_gives_back_what_it_has_though_the_disk_is_full() {
 
 #[test]
 fn a_spool_does_not_fill_its_disk_by_itself_however_often_it_is_killed() {
+    page::SIZES.into_iter().for_each(check_killed);
+}
+
+fn check_killed(page_bytes: u64) {
     let folder = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::of(folder.path(), 12 << 20) else { return };
-    let mut bench = Bench::new();
-    bench.options.path = folder.path().join("plant.db");
+    let scale = scale(page_bytes);
+    let Some(disk) = SmallDisk::of(folder.path(), scale * (12 << 20)) else { return };
+    let mut bench = bench_in(folder.path(), page_bytes);
     bench.options.free_reserve_bytes = 500_000;
     let mut stored = 0;
     for _ in 0..60 {
         let (mut life, opened) = bench.open();
         assert_eq!(opened.backlog.batches, stored);
         for seed in 0..3 {
-            let appends = vec![life.next_batch(&noise(seed, 300_000))];
+            let appends = vec![life.next_batch(&noise(seed, 300_000 * scale as usize))];
             stored += life.commit(CommitPlan { appends, ..CommitPlan::default() }).appended.len() as u64;
         }
         let free = fs4::available_space(folder.path()).unwrap();
-        assert!(free > 300_000, "{free} bytes are free after {stored} batches");
+        assert!(free > 300_000 * scale, "{page_bytes}: {free} bytes are free after {stored} batches");
     }
-    assert!(stored > 15, "{stored}");
+    assert!(stored > 15, "{page_bytes}: {stored}");
     let (mut life, _) = bench.open();
     let rows = life.all();
     life.settle(&rows, Fate::Delivered);
@@ -231,15 +273,19 @@ fn a_spool_does_not_fill_its_disk_by_itself_however_often_it_is_killed() {
 
 #[test]
 fn an_opening_that_finds_no_room_says_where_and_how_much_there_is() {
+    page::SIZES.into_iter().for_each(check_told);
+}
+
+fn check_told(page_bytes: u64) {
     let folder = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::mount(folder.path()) else { return };
-    let mut bench = Bench::new();
-    bench.options.path = folder.path().join("plant.db");
+    let enough = scale(page_bytes) << 19;
+    let Some(disk) = SmallDisk::of(folder.path(), 32 * enough) else { return };
+    let bench = bench_in(folder.path(), page_bytes);
     let mut others = Others::on(folder.path(), true);
     let check = |bench: &Bench| {
         let error = Spool::open(&bench.options, now()).unwrap_err();
         assert_eq!((error.kind(), error.is_retryable()), (SpoolErrorKind::DiskFull, true));
-        let told = format!(" bytes are free in {}, and 524288 are enough", folder.path().display());
+        let told = format!(" bytes are free in {}, and {enough} are enough", folder.path().display());
         assert!(error.to_string().contains(&told), "{error}");
         println!("{error}");
     };
@@ -253,7 +299,7 @@ fn an_opening_that_finds_no_room_says_where_and_how_much_there_is() {
     fs::remove_file(bench.beside("-shm")).ok();
     others.look();
     check(&bench);
-    others.file.set_len(others.file.metadata().unwrap().len() - (512 << 10)).unwrap();
+    others.file.set_len(others.file.metadata().unwrap().len() - enough).unwrap();
     assert_eq!(bench.open().0.bodies(), ["one"]);
     drop(disk);
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use http::{Auth, HttpConfig, Proxy, Secret, TlsConfig};
-pub use spool::{SpoolConfig, SpoolFull, SyncMode};
+pub use spool::{PageSize, SpoolConfig, SpoolFull, SyncMode};
 pub use udp::UdpConfig;
 
 use super::batch::{Api, Consistency, Destination};

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
+use influx_spool::PageSize;
 use serde::{Deserialize, Serialize};
 
 use super::paced;
@@ -26,7 +27,8 @@ impl Latency {
     }
 
     pub fn run(&self, sink: &Sink, dir: &Path) -> Result<Figures> {
-        let setting = Setting { durability: self.durability, ..Setting::default() };
+        let setting =
+            Setting { durability: self.durability, page_size: PageSize::default(), ..Setting::default() };
         let builder = setting.builder(&sink.url(), &dir.join("versus.db")).linger(Duration::ZERO);
         let db = builder.start()?;
         let shape = &Mix::Realistic.shapes()[0];

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use influx_spool::PageSize;
 use serde::{Deserialize, Serialize};
 
 use super::{idle, paced};
@@ -33,6 +34,7 @@ impl Steady {
             gzip: true,
             durability: Durability::Window,
             queue_points: 1_000_000,
+            page_size: PageSize::default(),
             ..Setting::default()
         };
         let db = setting.builder(&sink.url(), &dir.join("versus.db")).start()?;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use influx_spool::{
-    Database, DatabaseBuilder, DatabaseHandle, Fate, FieldRef, PointRef, PushError, PushReason, SeriesPusher,
-    Timestamp, WhenFull,
+    Database, DatabaseBuilder, DatabaseHandle, Fate, FieldRef, PageSize, PointRef, PushError, PushReason,
+    SeriesPusher, Timestamp, WhenFull,
 };
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,8 @@ pub struct Setting {
     pub way: Way,
     pub in_flight: usize,
     pub queue_points: usize,
+    /// Of a spool whose bodies are not compressed.
+    pub page_size: PageSize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +58,7 @@ const FULL_QUEUE: Duration = Duration::from_millis(1);
 pub const DEADLINE: Duration = Duration::from_secs(300);
 
 impl Default for Setting {
-    /// Durable, in order, plain. The queue holds 40 batches: what a disk may hold up while 2.5 million points a second come in
+    /// Durable, in order, plain, with pages for that. The queue holds 40 batches: what a disk may hold up while 2.5 million points a second come in
     /// is less than a tenth of a second's worth then.
     fn default() -> Self {
         Self {
@@ -65,6 +67,7 @@ impl Default for Setting {
             way: Way::Series,
             in_flight: 1,
             queue_points: 200_000,
+            page_size: PageSize::Large,
         }
     }
 }
@@ -78,6 +81,9 @@ impl Setting {
         };
         let setting = *self;
         builder.when_full(WhenFull::Refuse).configure(move |config| {
+            if let Some(spool) = config.spool.as_mut().filter(|_| !setting.gzip) {
+                spool.page_size = setting.page_size;
+            }
             config.http.in_flight = setting.in_flight.try_into().unwrap_or(std::num::NonZeroUsize::MIN);
             config.queue.points_max = setting.queue_points.try_into().unwrap_or(std::num::NonZeroUsize::MIN);
         })

@@ -137,8 +137,9 @@ fn a_full_spool_is_tried_again_as_soon_as_a_row_is_settled() {
 #[test]
 fn settled_rows_wait_for_an_append_unless_they_are_many() {
     let mut world = world(eager());
-    store(&mut world, 8);
-    for _ in 0..7 {
+    store(&mut world, 16);
+    for _ in 0..15 {
+        world.read();
         deliver(&mut world);
         assert_eq!(world.transit.next_commit_at(), Some(world.now + Duration::from_millis(100)));
     }
