@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use influx_spool::{Database, DatabaseHandle, Fate, Point, SpoolHealth, Stats, SyncMode};
+use influx_spool::{Database, DatabaseHandle, Fate, PageSize, Point, SpoolHealth, Stats, SyncMode};
 use support::receiver::{Manner, Receiver};
 
 use child::Orders;
@@ -149,6 +149,7 @@ impl Bench {
             window: self.window,
             sync,
             gzip,
+            pages: if gzip { PageSize::Auto } else { PageSize::Large },
             round,
             rate: RATE + RATE / 5,
         }

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use fs4::FileExt;
 
 use super::error::{SpoolError, SpoolErrorKind};
+use super::lock::SpoolLock;
 use super::options::SpoolOptions;
 use super::page;
 use super::pages;
@@ -162,11 +163,11 @@ pub(super) fn opening<T>(
     options: &SpoolOptions,
     mut open: impl FnMut() -> Result<T, SpoolError>,
 ) -> Result<T, SpoolError> {
-    let enough = page::records_bytes(page_bytes(options)) / ENOUGH;
+    let enough = || page::records_bytes(page_bytes(options)) / ENOUGH;
     let lacks_room = |error: &SpoolError| match error.kind() {
         SpoolErrorKind::DiskFull => true,
         // SQLite has no word for a full disk where it makes the index of its log.
-        SpoolErrorKind::Io => free_beside(options).is_some_and(|(_, free)| free < enough),
+        SpoolErrorKind::Io => free_beside(options).is_some_and(|(_, free)| free < enough()),
         _ => false,
     };
     let error = match open() {
@@ -182,15 +183,19 @@ pub(super) fn opening<T>(
         Some(other) => return other,
     };
     Err(match free_beside(options) {
-        Some((folder, free)) => error.for_want_of_room(&folder, free, enough),
+        Some((folder, free)) => error.for_want_of_room(&folder, free, enough()),
         None => error,
     })
 }
 
-/// Of the file that is there, or of the one that will be.
+/// Of the file that is there, or of the one that will be. It is read under its lock only: while SQLite has it nobody else may close it.
 fn page_bytes(options: &SpoolOptions) -> u64 {
-    let said = Paths::resolve(&options.path).map(|paths| pages::page_bytes_said(&paths));
-    said.ok().and_then(|said| said.ok().flatten()).unwrap_or(options.page_bytes)
+    let said = || {
+        let paths = Paths::resolve(&options.path).ok()?;
+        let _lock = SpoolLock::acquire(&paths).ok()?;
+        pages::page_bytes_said(&paths).ok()?
+    };
+    said().unwrap_or(options.page_bytes)
 }
 
 fn free_beside(options: &SpoolOptions) -> Option<(PathBuf, u64)> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::reader::{FRAME, LOG_HEADER, PAGE};
+use super::reader::{self, LOG_HEADER};
 use super::shapes::Files;
 
 /// One thing that happened, to be printed.
@@ -12,6 +12,9 @@ pub(crate) struct Damage {
     pub(crate) file: &'static str,
     pub(crate) at: usize,
     pub(crate) length: usize,
+    /// Bytes of a page, and of what it is part of in the file.
+    page: usize,
+    frame: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,7 +54,7 @@ impl Kind {
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, file, at, length } = self;
+        let Self { kind, file, at, length, .. } = self;
         let file = if file.is_empty() { "the database" } else { file };
         write!(f, "{kind:?} in {file} at {at}, {length} bytes")
     }
@@ -70,7 +73,8 @@ pub(crate) fn corrupt(files: &mut Files, random: &mut fastrand::Rng) -> Damage {
         }
     };
     let file = if has_log && random.bool() { "-wal" } else { "" };
-    let mut damage = Damage { kind, file, at: 0, length: 0 };
+    let (page, frame) = (reader::page_of(files), reader::frame_of(files));
+    let mut damage = Damage { kind, file, at: 0, length: 0, page, frame };
     match kind {
         Kind::LostLog => drop(files.remove("-wal")),
         Kind::LostShm => drop(files.remove("-shm")),
@@ -115,7 +119,7 @@ impl Damage {
                 bytes.extend((0..self.length).map(|_| random.u8(..)));
             }
             Kind::ZeroedPage | Kind::GarbagePage => {
-                (self.at, self.length) = (self.page_begin(), PAGE);
+                (self.at, self.length) = (self.page_begin(), self.page);
                 let is_zero = self.kind == Kind::ZeroedPage;
                 self.fill(bytes, || if is_zero { 0 } else { random.u8(..) });
             }
@@ -125,14 +129,14 @@ impl Damage {
             }
             // A disk writes sectors: some of a page's are old, or nothing.
             Kind::TornPage => {
-                let sector = random.usize(1..PAGE / 512);
+                let sector = random.usize(1..self.page / 512);
                 (self.at, self.length) = if random.bool() {
                     (self.page_begin(), sector * 512)
                 } else {
-                    (self.page_begin() + sector * 512, PAGE - sector * 512)
+                    (self.page_begin() + sector * 512, self.page - sector * 512)
                 };
-                let from = random.usize(..bytes.len() / PAGE) * PAGE;
-                let old = bytes[from..from + PAGE].to_vec();
+                let from = random.usize(..bytes.len() / self.page) * self.page;
+                let old = bytes[from..from + self.page].to_vec();
                 let mut old = old.into_iter();
                 self.fill(bytes, || old.next().unwrap_or(0));
             }
@@ -143,8 +147,8 @@ impl Damage {
     /// Where the page begins that `at` is in, or the frame.
     fn page_begin(&self) -> usize {
         match self.file {
-            "-wal" => self.at.saturating_sub(LOG_HEADER) / FRAME * FRAME + LOG_HEADER,
-            _ => self.at / PAGE * PAGE,
+            "-wal" => self.at.saturating_sub(LOG_HEADER) / self.frame * self.frame + LOG_HEADER,
+            _ => self.at / self.page * self.page,
         }
     }
 

@@ -10,10 +10,21 @@ use rusqlite::types::Value;
 
 use super::shapes::{self, Files};
 
-pub(crate) const PAGE: usize = 16_384;
 pub(crate) const LOG_HEADER: usize = 32;
-pub(crate) const FRAME_HEADER: usize = 24;
-pub(crate) const FRAME: usize = FRAME_HEADER + PAGE;
+const FRAME_HEADER: usize = 24;
+
+/// Bytes of a page, as the head of an undamaged database says it.
+pub(crate) fn page_of(files: &Files) -> usize {
+    match u16::from_be_bytes(files[""][16..18].try_into().unwrap()) {
+        1 => 65_536,
+        bytes => bytes.into(),
+    }
+}
+
+/// Bytes of a frame of its log.
+pub(crate) fn frame_of(files: &Files) -> usize {
+    FRAME_HEADER + page_of(files)
+}
 
 /// What tells a row of the quarantine from one of the backlog.
 const QUARANTINE_COLUMNS: usize = 19;
@@ -96,7 +107,7 @@ impl Copy {
             return Some("the head of a frame, which says which page it is, is damaged");
         }
         if one_part_has_only(&|place| place.file == "-wal")
-            && !log.is_untouched(0..LOG_HEADER + FRAME, before, after)
+            && !log.is_untouched(0..LOG_HEADER + frame_of(before), before, after)
         {
             return Some("the head of the log is damaged, and so is its first frame");
         }
@@ -116,15 +127,17 @@ impl Place {
         if self.file.is_empty() {
             return true;
         }
-        let start = (self.bytes.start - LOG_HEADER) / FRAME * FRAME + LOG_HEADER;
+        let frame = frame_of(before);
+        let start = (self.bytes.start - LOG_HEADER) / frame * frame + LOG_HEADER;
         let head = |files: &Files| files.get(self.file)?.get(start..start + FRAME_HEADER).map(<[u8]>::to_vec);
         head(before) == head(after)
     }
 
     fn page_head_is_untouched(&self, before: &Files, after: &Files) -> bool {
+        let (page, frame) = (page_of(before), frame_of(before));
         let start = match self.file {
-            "-wal" => (self.bytes.start - LOG_HEADER) / FRAME * FRAME + LOG_HEADER + FRAME_HEADER,
-            _ => self.bytes.start / PAGE * PAGE,
+            "-wal" => (self.bytes.start - LOG_HEADER) / frame * frame + LOG_HEADER + FRAME_HEADER,
+            _ => self.bytes.start / page * page,
         };
         let Some(page) = before[self.file].get(start..start + 8) else { return false };
         let cells = usize::from(u16::from_be_bytes([page[3], page[4]]));
@@ -170,13 +183,14 @@ struct Frame {
 fn frames(files: &Files) -> impl Iterator<Item = Frame> {
     let log = files.get("-wal").map_or(&[][..], Vec::as_slice);
     let number = |at: usize| u32::from_be_bytes(log[at..at + 4].try_into().unwrap());
-    let count = log.len().saturating_sub(LOG_HEADER) / FRAME;
+    let frame = frame_of(files);
+    let count = log.len().saturating_sub(LOG_HEADER) / frame;
     (0..count).filter_map(move |index| {
-        let start = LOG_HEADER + index * FRAME;
+        let start = LOG_HEADER + index * frame;
         (log[16..24] == log[start + 8..start + 16]).then(|| Frame {
             page: number(start),
             start: start + FRAME_HEADER,
-            end: start + FRAME,
+            end: start + frame,
             is_commit: number(start + 4) != 0,
         })
     })
@@ -217,11 +231,11 @@ struct Image {
 }
 
 fn images(files: &Files) -> Vec<Image> {
-    let ends = commit_ends(files);
-    let in_database = (0..files[""].len() / PAGE).map(|index| Image {
+    let (ends, page) = (commit_ends(files), page_of(files));
+    let in_database = (0..files[""].len() / page).map(|index| Image {
         page: index as u32 + 1,
         file: "",
-        start: index * PAGE,
+        start: index * page,
         needs: 0,
     });
     let in_log = frames(files).filter_map(|frame| {
@@ -240,12 +254,13 @@ fn found(values: &[Value], images: &[Image], files: &Files) -> Batch {
     let text = std::str::from_utf8(body).unwrap();
     let lines = text.lines().map(|line| line.split(['=', 'i']).find_map(|part| part.parse().ok()).unwrap());
     let record = record(values);
-    let local = local_bytes(record.len());
+    let page_bytes = page_of(files);
+    let local = local_bytes(record.len(), page_bytes);
     let mut cell = [varint(record.len() as u64), varint(integer(0) as u64)].concat();
     cell.extend_from_slice(&record[..local]);
     let mut copies = Vec::new();
     for image in images {
-        let page = &files[image.file][image.start..image.start + PAGE];
+        let page = &files[image.file][image.start..image.start + page_bytes];
         let Some(at) = (page[0] == TABLE_LEAF).then(|| memmem::find(page, &cell)).flatten() else { continue };
         let mut length = cell.len();
         let mut parts = Vec::new();
@@ -265,10 +280,11 @@ fn found(values: &[Value], images: &[Image], files: &Files) -> Batch {
 /// Where the rest of a record stands: each page of it in any of its versions that has the right content.
 fn chain(first: u32, rest: &[u8], images: &[Image], files: &Files) -> Vec<Vec<Place>> {
     let (mut next, mut parts) = (first, Vec::new());
-    for chunk in rest.chunks(PAGE - 4) {
+    let page_bytes = page_of(files);
+    for chunk in rest.chunks(page_bytes - 4) {
         let mut follower = 0;
         let places = images.iter().filter(|image| image.page == next).filter_map(|image| {
-            let page = &files[image.file][image.start..image.start + PAGE];
+            let page = &files[image.file][image.start..image.start + page_bytes];
             (page[4..4 + chunk.len()] == *chunk).then(|| {
                 follower = u32::from_be_bytes(page[..4].try_into().unwrap());
                 image.place(0..4 + chunk.len())
@@ -347,11 +363,11 @@ fn varint(number: u64) -> Vec<u8> {
 }
 
 /// How much of a record stands in its leaf.
-fn local_bytes(length: usize) -> usize {
-    let (max, min) = (PAGE - 35, (PAGE - 12) * 32 / 255 - 23);
+fn local_bytes(length: usize, page_bytes: usize) -> usize {
+    let (max, min) = (page_bytes - 35, (page_bytes - 12) * 32 / 255 - 23);
     if length <= max {
         return length;
     }
-    let wanted = min + (length - min) % (PAGE - 4);
+    let wanted = min + (length - min) % (page_bytes - 4);
     if wanted <= max { wanted } else { min }
 }

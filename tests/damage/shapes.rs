@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use influx_spool::{Database, DatabaseHandle, Fate, Point, Stats};
+use influx_spool::{Database, DatabaseHandle, Fate, PageSize, Point, Stats};
 
 use super::reader::{self, Batch};
 use super::support::receiver::{Manner, Receiver};
@@ -24,7 +24,7 @@ const BATCH_POINTS: usize = 30;
 
 /// A spool as it is before it is damaged.
 pub(crate) struct Shape {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) files: Files,
     /// What lies in it: the backlog and the quarantine.
     pub(crate) batches: Vec<Batch>,
@@ -33,25 +33,31 @@ pub(crate) struct Shape {
     pub(crate) accepted: u64,
 }
 
-/// One of each shape there is.
+/// Each shape there is, in pages of each size.
 pub(crate) fn all() -> Vec<Shape> {
     run(async {
-        vec![
-            killed_with_everything_in_the_log().await,
-            closed().await,
-            killed_after_a_second_life().await,
-            quarantined().await,
-            with_history().await,
-            replayed().await,
-        ]
+        let mut all = Vec::new();
+        for pages in [PageSize::Small, PageSize::Medium, PageSize::Large] {
+            all.push(killed_with_everything_in_the_log(pages).await);
+            all.push(closed(pages).await);
+            all.push(killed_after_a_second_life(pages).await);
+            all.push(quarantined(pages).await);
+            all.push(with_history(pages).await);
+            all.push(replayed(pages).await);
+        }
+        all
     })
 }
 
 /// The line of a number, as it was pushed and must arrive. Its text differs from every other's.
 pub(crate) fn line(number: u64) -> String {
     let mut random = fastrand::Rng::with_seed(number);
-    // Some are larger than a page, most are not; batches are of all sizes between.
-    let letters = if number.is_multiple_of(97) { 20_000 } else { random.usize(50..400) };
+    // Some are larger than a page, whatever its size, most are not; batches are of all sizes between.
+    let letters = match number {
+        _ if number.is_multiple_of(97) => 20_000,
+        _ if number.is_multiple_of(89) => 64_000,
+        _ => random.usize(50..400),
+    };
     let text: String = (0..letters).map(|_| random.alphanumeric()).collect();
     format!("{} n={number}i,text=\"{text}\" {}", mark(number), number + 1)
 }
@@ -65,34 +71,34 @@ const fn is_poison(number: u64) -> bool {
     number % 10 == 3
 }
 
-async fn killed_with_everything_in_the_log() -> Shape {
-    let mut maker = Maker::start(Receiver::start_down());
+async fn killed_with_everything_in_the_log(pages: PageSize) -> Shape {
+    let mut maker = Maker::start(Receiver::start_down(), pages);
     maker.commit_times(45).await;
     maker.killed("killed, all in the log").await
 }
 
-async fn closed() -> Shape {
-    let mut maker = Maker::start(Receiver::start_down());
+async fn closed(pages: PageSize) -> Shape {
+    let mut maker = Maker::start(Receiver::start_down(), pages);
     maker.commit_times(45).await;
     maker.closed("closed").await
 }
 
-async fn killed_after_a_second_life() -> Shape {
-    let mut maker = Maker::start(Receiver::start_down());
+async fn killed_after_a_second_life(pages: PageSize) -> Shape {
+    let mut maker = Maker::start(Receiver::start_down(), pages);
     maker.commit_times(40).await;
     maker.restart().await;
     maker.commit_times(40).await;
     maker.killed("killed in its second life").await
 }
 
-async fn quarantined() -> Shape {
-    let mut maker = Maker::start_with_a_quarantine().await;
+async fn quarantined(pages: PageSize) -> Shape {
+    let mut maker = Maker::start_with_a_quarantine(pages).await;
     maker.commit_times(40).await;
     maker.closed("closed, with a quarantine").await
 }
 
-async fn with_history() -> Shape {
-    let mut maker = Maker::start_with_a_quarantine().await;
+async fn with_history(pages: PageSize) -> Shape {
+    let mut maker = Maker::start_with_a_quarantine(pages).await;
     maker.commit_times(30).await;
     maker.restart().await;
     // What was waiting is delivered, so that pages are freed; some of the rest takes them.
@@ -104,8 +110,8 @@ async fn with_history() -> Shape {
     maker.killed("killed, with a history").await
 }
 
-async fn replayed() -> Shape {
-    let mut maker = Maker::start_with_a_quarantine().await;
+async fn replayed(pages: PageSize) -> Shape {
+    let mut maker = Maker::start_with_a_quarantine(pages).await;
     maker.commit_times(20).await;
     let replayed = maker.db.replay(None, LONG).await.unwrap();
     assert!(replayed.batches >= 10, "{replayed:?}");
@@ -115,6 +121,7 @@ async fn replayed() -> Shape {
 struct Maker {
     folder: tempfile::TempDir,
     receiver: Receiver,
+    pages: PageSize,
     db: DatabaseHandle,
     random: fastrand::Rng,
     begun: std::time::Instant,
@@ -122,12 +129,13 @@ struct Maker {
 }
 
 impl Maker {
-    fn start(receiver: Receiver) -> Self {
+    fn start(receiver: Receiver, pages: PageSize) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let db = open(&folder.path().join("plant.db"), &receiver);
+        let db = open_in(pages, &folder.path().join("plant.db"), &receiver);
         Self {
             folder,
             receiver,
+            pages,
             db,
             random: fastrand::Rng::with_seed(11),
             begun: std::time::Instant::now(),
@@ -136,10 +144,10 @@ impl Maker {
     }
 
     /// Some points are delivered, the poison among them is refused, and then the server goes.
-    async fn start_with_a_quarantine() -> Self {
+    async fn start_with_a_quarantine(pages: PageSize) -> Self {
         let receiver = Receiver::start();
         receiver.set_manner(Manner::RefuseLinesWith("poison".into()));
-        let mut maker = Self::start(receiver);
+        let mut maker = Self::start(receiver, pages);
         maker.push_until(300).await;
         assert!(maker.db.flush(LONG).await.unwrap().complete);
         maker.receiver.go_down();
@@ -175,7 +183,7 @@ impl Maker {
 
     async fn restart(&mut self) {
         assert!(self.db.stop(SHORT).await.unwrap().closed);
-        self.db = open(&self.path(), &self.receiver);
+        self.db = open_in(self.pages, &self.path(), &self.receiver);
     }
 
     async fn closed(self, name: &'static str) -> Shape {
@@ -198,7 +206,8 @@ impl Maker {
         shape
     }
 
-    fn shape(&self, name: &'static str, files: Files, stats: &Stats) -> Shape {
+    fn shape(&self, name: &str, files: Files, stats: &Stats) -> Shape {
+        let name = format!("{name}, pages of {}", reader::page_of(&files));
         let batches = reader::batches(&files);
         let kept: u64 = batches.iter().map(Batch::points).sum();
         let accepted = stats.ledger.accepted().points;
@@ -218,15 +227,21 @@ impl Maker {
     }
 }
 
-/// A database on this file. Bodies are plain, so that a reader can tell what they are.
+/// A database on this file, which has pages of its own.
 pub(crate) fn open(file: &Path, receiver: &Receiver) -> DatabaseHandle {
+    open_in(PageSize::Auto, file, receiver)
+}
+
+/// A database on this file. Bodies are plain, so that a reader can tell what they are.
+fn open_in(pages: PageSize, file: &Path, receiver: &Receiver) -> DatabaseHandle {
     Database::builder("damage")
         .http(receiver.url())
         .spool(file)
         .gzip(false)
         .configure(|config| {
             config.batch.points_max = BATCH_POINTS.try_into().unwrap();
-            config.spool.as_mut().unwrap().free_reserve_bytes = 0;
+            let spool = config.spool.as_mut().unwrap();
+            (spool.free_reserve_bytes, spool.page_size) = (0, pages);
         })
         .start()
         .unwrap()

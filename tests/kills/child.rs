@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use influx_spool::{Database, DatabaseHandle, Point, Seq, SyncMode, Timestamp};
+use influx_spool::{Database, DatabaseHandle, PageSize, Point, Seq, SyncMode, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::journal::wall_ns;
@@ -28,6 +28,7 @@ pub(crate) struct Orders {
     pub(crate) window: Duration,
     pub(crate) sync: SyncMode,
     pub(crate) gzip: bool,
+    pub(crate) pages: PageSize,
     pub(crate) round: usize,
     /// Points a second.
     pub(crate) rate: u64,
@@ -49,6 +50,7 @@ pub(crate) fn run(orders: &Orders) {
             .loss_window(orders.window)
             .sync(orders.sync)
             .gzip(orders.gzip)
+            .configure(|config| config.spool.as_mut().unwrap().page_size = orders.pages)
             .start()
             .unwrap();
         say(format_args!("started"));

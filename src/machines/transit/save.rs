@@ -17,6 +17,10 @@ use crate::values::ledger::{Backlog, Tally};
 /// Batches in one transaction at the most. Grouping more gains nothing measurable and holds up the acks behind it.
 const APPENDS_MAX: usize = 16;
 
+/// With so many bytes of bodies a transaction takes no more: what it holds is copied, summed up and written one after the other, and with
+/// more of it it is not in the processor's caches any more. Up to sixteen bodies of 860 kB took 4 % more CPU time, and time, than four.
+const APPENDED_BYTES: usize = 3 << 20;
+
 /// When memory is filled to one part in this many, and it is the server that does not keep up, batches go to the spool whatever is
 /// left of the loss window, so that nothing slides while the disk is idle.
 const PRESSURE: u64 = 4;
@@ -187,18 +191,22 @@ impl Transit {
             return Vec::new();
         }
         let everything = self.must_spool(window);
-        let mut keys = Vec::new();
+        let (mut keys, mut bytes) = (Vec::new(), 0);
         for (key, held) in self.window.iter_mut().filter(|(_, held)| held.is_volatile()).take(APPENDS_MAX) {
             let aged = held.oldest.is_some_and(|oldest| later(oldest, save_after(window)) <= now);
             let asked = held.seqs.first <= self.commit_mark;
             if !(everything || aged || asked) {
                 break;
             }
-            if held.batch().is_none() {
+            let Some(batch) = held.batch() else {
                 held.wanted = true;
                 break;
-            }
+            };
+            bytes += batch.body.len();
             keys.push(*key);
+            if bytes >= APPENDED_BYTES {
+                break;
+            }
         }
         keys
     }

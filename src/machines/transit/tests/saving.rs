@@ -1,11 +1,12 @@
 //! When points go to the spool, and what is recorded of them when.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::rig::{Disk, Full, line_of, refusal, terms, trouble};
+use super::rig::{Disk, Full, HERE, line_of, refusal, terms, trouble};
 use super::world::{End, World};
 use crate::machines::plan::{Committed, DamagedRow, ReadBatch, RowId};
-use crate::machines::transit::{Found, Opened, ReadRequest, Terms};
+use crate::machines::queue::{EncodedLine, SegmentLimits};
+use crate::machines::transit::{Found, Opened, ReadRequest, Terms, Transit};
 use crate::machines::verdict::Verdict;
 use crate::values::fate::{Fate, QuarantineReason};
 
@@ -146,6 +147,38 @@ fn settled_rows_wait_for_an_append_unless_they_are_many() {
     deliver(&mut world);
     assert_eq!(world.transit.next_commit_at(), Some(world.now));
     world.drain();
+}
+
+/// Each batch is one line of so many bytes.
+fn appended_of(batches: u64, bytes: usize) -> Vec<usize> {
+    let segment = SegmentLimits { points_max: 1, bytes_max: 1 << 30 };
+    let mut transit = Transit::new(Terms { bytes_max: 1 << 30, segment, ..eager() }, &Opened::in_memory());
+    let now = Instant::now();
+    let line = vec![b'x'; bytes];
+    let mut appended = Vec::new();
+    let mut number = 0;
+    for _ in 0..batches {
+        transit.push(EncodedLine { bytes: &line, timestamp: 1 }, &HERE, || now).unwrap();
+    }
+    while appended.iter().sum::<usize>() < batches as usize {
+        for job in transit.take_seal_jobs(usize::MAX, now, 0) {
+            transit.sealed(job.key, job.run().unwrap());
+        }
+        let plan = transit.plan_commit(false, None, now).unwrap();
+        appended.push(plan.appends.len());
+        let rows = plan.appends.iter().map(|batch| RowId(batch.seqs.first as i64)).collect();
+        number += 1;
+        assert_eq!(plan.number, number);
+        transit.committed(&Committed { appended: rows, ..Committed::default() }, now);
+    }
+    appended
+}
+
+#[test]
+fn a_transaction_takes_so_many_batches_and_so_many_bytes_of_them() {
+    assert_eq!(appended_of(5, 4 << 20), [1; 5], "one is taken however large it is");
+    assert_eq!(appended_of(8, 1 << 20), [3, 3, 2]);
+    assert_eq!(appended_of(8, 1 << 10), [8]);
 }
 
 #[test]
