@@ -224,6 +224,7 @@ impl DatabaseBuilder {
         HttpClient::check(&config.http)?;
         let encoder = Encoder::new(config.precision, &config.lines)?;
         let options = config.spool.as_ref().map(|spool| SpoolOptions::of(spool, &config.batch));
+        options.as_ref().map_or(Ok(()), SpoolOptions::check)?;
         let opened = options.as_ref().map(|options| Spool::open(options, SystemTime::now())).transpose()?;
         let in_memory = opened.is_none();
         let arbiter = self.arbiter.map_or_else(arbiters::next, Ok)?;

@@ -25,6 +25,7 @@ use super::page;
 use super::pages;
 use super::paths::{self, Paths};
 use super::room;
+use super::set_aside;
 use crate::log;
 
 /// What of it is left to the log's index, and to what a file system notes of a file.
@@ -170,22 +171,43 @@ pub(super) fn opening<T>(
         SpoolErrorKind::Io => free_beside(options).is_some_and(|(_, free)| free < enough()),
         _ => false,
     };
+    let paths = Paths::resolve(&options.path).ok();
+    let was_there = paths.as_ref().is_none_or(is_anything_of);
     let error = match open() {
         Err(error) if lacks_room(&error) => error,
         other => return other,
     };
-    let paths = Paths::resolve(&options.path);
-    let given_up =
-        paths.is_ok_and(|paths| Ballast::find(&paths, page_bytes(options)).give_up(Need::Opening, &paths));
+    let given_up = paths
+        .as_ref()
+        .is_some_and(|paths| Ballast::find(paths, page_bytes(options)).give_up(Need::Opening, paths));
     let error = match given_up.then(open) {
         None => error,
         Some(Err(error)) if lacks_room(&error) => error,
         Some(other) => return other,
     };
+    if let Some(paths) = paths.filter(|_| !was_there) {
+        leave_nothing(&paths);
+    }
     Err(match free_beside(options) {
         Some((folder, free)) => error.for_want_of_room(&folder, free, enough()),
         None => error,
     })
+}
+
+/// Whether anything is there that may hold a batch: a log alone may.
+fn is_anything_of(paths: &Paths) -> bool {
+    let parts = [paths.database.clone(), paths.wal(), paths.rollback_journal()];
+    parts.iter().any(|part| paths::len(part) > 0) || set_aside::is_under_way(paths)
+}
+
+/// Takes back what there is of a file that could not be made: it holds nothing, but the room that somebody needs.
+fn leave_nothing(paths: &Paths) {
+    let Ok(_lock) = SpoolLock::acquire(paths) else { return };
+    for part in [paths.database.clone(), paths.wal(), paths.beside("-shm"), paths.rollback_journal()] {
+        if let Err(error) = paths::remove_if_there(&part) {
+            log::debug!(file = %part.display(), %error, "was not taken back");
+        }
+    }
 }
 
 /// Of the file that is there, or of the one that will be. It is read under its lock only: while SQLite has it nobody else may close it.

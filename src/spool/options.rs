@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::page;
-use crate::values::config::{BatchConfig, SpoolConfig, SpoolFull, SyncMode};
+use crate::values::config::{BatchConfig, ConfigError, SpoolConfig, SpoolFull, SyncMode};
+
+/// An empty file takes eight pages or nine, and a batch is stored only where eight stay free beside it.
+const FILE_PAGES_MIN: u64 = 20;
 
 /// Where the spool lies, and its bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +44,19 @@ impl SpoolOptions {
         }
     }
 
+    /// # Errors
+    /// No batch would ever find room in it.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.bytes_max >= FILE_PAGES_MIN * self.page_bytes {
+            return Ok(());
+        }
+        let reason = format!(
+            "holds no batch: {FILE_PAGES_MIN} pages of {} bytes are needed at the least (see spool.page_size)",
+            self.page_bytes
+        );
+        Err(ConfigError::new("spool.bytes_max", reason))
+    }
+
     /// The defaults, with the usual pages: `sync = full`, 1 GiB (a day of 1,000 points/s), no age bound, drop oldest, 64 MiB left free
     /// (the log and a few commits), 64 MiB of quarantine.
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
@@ -53,6 +69,22 @@ impl SpoolOptions {
             free_reserve_bytes: 64 << 20,
             quarantine_bytes_max: 64 << 20,
             page_bytes: page::MIDDLE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spool_in_which_no_batch_finds_room_is_refused() {
+        for page_bytes in page::SIZES {
+            let of = |bytes_max| SpoolOptions { bytes_max, page_bytes, ..SpoolOptions::new("plant.db") };
+            assert_eq!(of(20 * page_bytes).check(), Ok(()));
+            let error = of(20 * page_bytes - 1).check().unwrap_err();
+            assert_eq!(error.setting(), "spool.bytes_max");
+            assert!(error.to_string().contains(&format!("20 pages of {page_bytes} bytes")), "{error}");
         }
     }
 }

@@ -71,7 +71,7 @@ pub struct Health {
     pub link: Option<(TroubleKind, String)>,
     /// How the spool is doing.
     pub spool: SpoolHealth,
-    /// The age of the oldest point that is only in memory, where it is past the loss window.
+    /// The age of the oldest point that is only in memory, where it is past the loss window by more than a second.
     pub volatile: Option<Duration>,
     /// Actors died more often than is borne; they are tried again every minute. Points are accepted meanwhile.
     pub degraded: bool,

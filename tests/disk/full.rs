@@ -64,6 +64,32 @@ fn what_is_delivered_on_a_disk_that_others_filled_is_not_sent_again() {
     }
 }
 
+/// There is no later at a stop: the server is all that can keep it.
+#[test]
+fn what_is_to_be_stored_first_and_finds_no_room_is_sent_at_a_stop() {
+    let Some(disk) = SmallDisk::of(24) else { return };
+    run(async {
+        let receiver = Receiver::start();
+        let durable = || {
+            builder(&disk, &receiver)
+                .configure(|config| config.spool.as_mut().unwrap().free_reserve_bytes = 2 << 20)
+                .loss_window(Duration::ZERO)
+        };
+        let db = durable().start().unwrap();
+        push_numbers(&db, 0..1_000);
+        assert!(db.flush(LONG).await.unwrap().complete);
+        let _others = disk.fill_but(0);
+        push_numbers(&db, 1_000..3_000);
+        let report = db.stop(LONG).await.unwrap();
+        assert!(report.drained && report.closed, "{report:?}");
+        assert_eq!((report.unsaved, report.unrecorded), (0, 0), "{report:?}");
+        let stats = durable().start().unwrap().stats();
+        assert_eq!(stats.ledger.of(Fate::Delivered).points, 3_000);
+        assert_eq!((stats.pending.points, stats.unclean_ends_total), (0, 0));
+        check_arrived_once(&receiver, 3_000);
+    });
+}
+
 #[test]
 fn what_lies_on_a_full_disk_is_sent_once_though_the_process_is_stopped_again_and_again() {
     let Some(disk) = SmallDisk::of(24) else { return };

@@ -252,7 +252,8 @@ impl Transit {
             Duration::ZERO
         } else if unsaved.settle.is_empty() {
             self.terms.ledger_interval
-        } else if unsaved.settle.len() >= SETTLED_ROWS_MAX {
+        } else if unsaved.settle.len() >= SETTLED_ROWS_MAX || self.withheld == Some(Withheld::SpoolFull) {
+            // In a full spool no append comes before there is room for it.
             Duration::ZERO
         } else {
             SETTLED_LINGER.min(self.terms.ledger_interval)

@@ -357,7 +357,9 @@ impl Transit {
     /// The first batch nobody has in hand, unless an older one has to be waited for. It may not be made yet.
     pub(super) fn first_sendable(&self, wire: Wire, now: Instant) -> Option<u64> {
         let evicting = self.may_be_evicting();
-        let stored_first = self.terms.loss_window.is_some_and(|window| window.is_zero());
+        // At a stop there is no later: what finds no room in the spool can be kept only by the server.
+        let is_last_chance = self.stopped && self.withheld.is_some();
+        let stored_first = self.terms.loss_window.is_some_and(|window| window.is_zero()) && !is_last_chance;
         let mut without_witness = None;
         for (key, held) in &self.window {
             let rows_between = self.beyond.batches > 0 && *key > self.read_to;

@@ -289,6 +289,10 @@ fn check_told(page_bytes: u64) {
         assert!(error.to_string().contains(&told), "{error}");
         println!("{error}");
     };
+    others.fill_but(64 << 10);
+    check(&bench);
+    let free = fs4::available_space(folder.path()).unwrap();
+    assert!(free >= 60 << 10 && !bench.path().exists(), "{page_bytes}: what was begun is taken back: {free}");
     others.look();
     check(&bench);
     others.file.set_len(0).unwrap();

@@ -20,9 +20,10 @@ pub struct SpoolConfig {
     pub sync: SyncMode,
     /// The size of the file at most, its log apart. Default: 1 GiB, some five days of 10,000 points/s compressed.
     ///
-    /// An empty file takes 160 kB of it, and a batch is stored only where some 130 kB stay free beside it: with less than a
-    /// megabyte more than a batch takes (see [`BatchConfig::bytes_max`](crate::BatchConfig::bytes_max)) nothing may ever be stored. With
-    /// [large pages](PageSize) all three are four times as much.
+    /// An empty file takes eight or nine pages of it, and a batch is stored only where eight stay free beside it; with
+    /// [small pages](PageSize) these are 32 kB each, with medium ones 130, with large ones 520. With less than that more than a batch takes
+    /// (see [`BatchConfig::bytes_max`](crate::BatchConfig::bytes_max)) it is never stored; less than twenty pages are refused. What a stop
+    /// would lose is stored beyond this size, too.
     /// Made smaller than what lies in the file, it holds as soon as something is stored: the oldest leave, or, where they may not,
     /// nothing is stored until enough was sent.
     #[serde(default = "defaults::spool_bytes_max")]

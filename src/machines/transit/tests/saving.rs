@@ -129,10 +129,22 @@ fn a_full_spool_is_tried_again_as_soon_as_a_row_is_settled() {
     world.finish_trip(End::Answered);
     assert!(world.transit.snapshot(world.now).withheld.is_some());
     deliver(&mut world);
-    assert!(!world.plan(false), "it rides along with what comes in a moment");
-    world.now += Duration::from_millis(100);
     let plan = world.transit.plan_commit(false, None, world.now).unwrap();
     assert_eq!((plan.settle.len(), plan.appends.len()), (1, 1));
+}
+
+#[test]
+fn what_finds_no_room_is_sent_at_a_stop_without_being_stored() {
+    let mut world = World::new(eager(), Disk::new(0, Full::Refuse));
+    world.push(5);
+    seal(&mut world, 1);
+    assert!(world.plan(false));
+    world.finish_trip(End::Answered);
+    assert!(!world.lease(0), "it is to be stored first");
+    assert!(world.transit.stop() && world.lease(0));
+    world.answer(0, Verdict::Delivered);
+    assert_eq!(world.transit.pending_points(), 0);
+    world.check();
 }
 
 #[test]
