@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 /// A segment's bytes, and where each of its lines ends.
 pub(super) type Buffers = (Vec<u8>, Vec<u32>);
 
-/// How many are kept at the most: as many batches as can be on their way at once.
+/// How many are kept at the most: about as many batches as are on their way at once.
 const BUFFERS_MAX: usize = 16;
 
 /// Bytes of all that are kept at the most. A rare huge batch must not pin its memory.

@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn it_takes_up_space_is_found_again_and_is_laid_where_there_is_plenty() {
         let (_folder, paths) = paths();
-        for (page_bytes, whole) in [(page::MIDDLE, 1 << 20), (page::LARGE, 4 << 20)] {
+        for (page_bytes, whole) in [(page::MEDIUM, 1 << 20), (page::LARGE, 4 << 20)] {
             let mut ballast = Ballast::find(&paths, page_bytes);
             let before = size(&paths);
             assert!(!ballast.see_to(4 * whole - 1) && !ballast.is_whole() && size(&paths) == before);
@@ -293,7 +293,7 @@ mod tests {
     fn half_of_it_is_kept_for_what_has_no_later_and_the_log_gets_what_is_given_up() {
         let (_folder, paths) = paths();
         fs::write(paths.wal(), "log").unwrap();
-        let mut ballast = Ballast::find(&paths, page::MIDDLE);
+        let mut ballast = Ballast::find(&paths, page::MEDIUM);
         assert!(!ballast.give_up(Need::Last, &paths), "there is none");
         ballast.lay();
         let kept = WHOLE / KEPT;
@@ -315,15 +315,15 @@ mod tests {
     #[test]
     fn whatever_became_of_the_file_is_no_more_than_no_room() {
         let (_folder, paths) = paths();
-        let mut ballast = Ballast::find(&paths, page::MIDDLE);
+        let mut ballast = Ballast::find(&paths, page::MEDIUM);
         ballast.lay();
         fs::remove_file(paths.ballast()).unwrap();
         assert!(!ballast.give_up(Need::Last, &paths));
         File::create(paths.ballast()).unwrap().set_len(WHOLE).unwrap();
-        assert_eq!(Ballast::find(&paths, page::MIDDLE).bytes, 0, "a hole takes up nothing");
+        assert_eq!(Ballast::find(&paths, page::MEDIUM).bytes, 0, "a hole takes up nothing");
         fs::remove_file(paths.ballast()).unwrap();
         fs::create_dir(paths.ballast()).unwrap();
-        let mut ballast = Ballast::find(&paths, page::MIDDLE);
+        let mut ballast = Ballast::find(&paths, page::MEDIUM);
         ballast.lay();
         assert!(!ballast.is_whole() && !ballast.give_up(Need::Last, &paths));
     }

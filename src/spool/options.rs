@@ -68,7 +68,7 @@ impl SpoolOptions {
             when_full: SpoolFull::default(),
             free_reserve_bytes: 64 << 20,
             quarantine_bytes_max: 64 << 20,
-            page_bytes: page::MIDDLE,
+            page_bytes: page::MEDIUM,
         }
     }
 }

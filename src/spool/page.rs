@@ -9,11 +9,11 @@
 
 use crate::values::config::{Compression, PageSize};
 
-/// Pages there are, smallest first: SQLite's own, those that fit most, and its largest
+/// Bytes of a page, smallest first; the last is the most that SQLite knows
 /// (<https://www.sqlite.org/fileformat2.html#the_database_header>, offset 16).
-pub(crate) const SIZES: [u64; 3] = [SMALL, MIDDLE, LARGE];
+pub(crate) const SIZES: [u64; 3] = [SMALL, MEDIUM, LARGE];
 pub(super) const SMALL: u64 = 4 << 10;
-pub(super) const MIDDLE: u64 = 16 << 10;
+pub(super) const MEDIUM: u64 = 16 << 10;
 pub(super) const LARGE: u64 = 64 << 10;
 
 /// So many are what the records of a full disk may write: five pages at the most for each, and some more where one deletes
@@ -23,9 +23,9 @@ const PAGES_OF_RECORDS: u64 = 64;
 /// Of a file that is made for bodies like these.
 pub(super) const fn bytes(size: PageSize, compression: Compression) -> u64 {
     match size {
-        PageSize::Auto if matches!(compression, Compression::None) => MIDDLE,
+        PageSize::Auto if matches!(compression, Compression::None) => MEDIUM,
         PageSize::Auto | PageSize::Small => SMALL,
-        PageSize::Medium => MIDDLE,
+        PageSize::Medium => MEDIUM,
         PageSize::Large => LARGE,
     }
 }
@@ -40,7 +40,7 @@ pub(super) fn bytes_in_header(said: [u8; 2]) -> u64 {
 
 /// Room for records where there is no other: a mebibyte, or four where pages are of the largest size.
 pub(super) fn records_bytes(page_bytes: u64) -> u64 {
-    PAGES_OF_RECORDS * page_bytes.max(MIDDLE)
+    PAGES_OF_RECORDS * page_bytes.max(MEDIUM)
 }
 
 #[cfg(test)]
@@ -56,7 +56,7 @@ mod tests {
         let auto = |compression| bytes(PageSize::Auto, compression);
         assert_eq!(
             [Compression::Auto, Compression::Gzip, Compression::None].map(auto),
-            [SMALL, SMALL, MIDDLE]
+            [SMALL, SMALL, MEDIUM]
         );
     }
 

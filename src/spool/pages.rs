@@ -199,7 +199,7 @@ fn children(page: &[u8], number: u32) -> Option<Vec<u32>> {
 
 /// Bytes of a page, as the file says. Where nothing says it, the usual.
 pub(super) fn page_bytes(paths: &Paths) -> io::Result<u64> {
-    Ok(page_bytes_said(paths)?.unwrap_or(page::MIDDLE))
+    Ok(page_bytes_said(paths)?.unwrap_or(page::MEDIUM))
 }
 
 /// Bytes of a page, from three places that say it: damage may have hit any of them. SQLite believes the header of the file, and

@@ -252,7 +252,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("plant.db");
         File::create(&path).unwrap();
-        let mut conn = connect_to_write(&path, SyncMode::Normal, page::MIDDLE).unwrap();
+        let mut conn = connect_to_write(&path, SyncMode::Normal, page::MEDIUM).unwrap();
         migrate(&mut conn, "test").unwrap();
         assert_eq!(room::free_pages(&conn).unwrap(), 0);
     }

@@ -50,7 +50,7 @@ fn bench_in(folder: &Path, page_bytes: u64) -> Bench {
 
 /// Times the usual page: bodies, disks and what is left of them grow with it.
 const fn scale(page_bytes: u64) -> u64 {
-    if page_bytes > page::MIDDLE { page_bytes / page::MIDDLE } else { 1 }
+    if page_bytes > page::MEDIUM { page_bytes / page::MEDIUM } else { 1 }
 }
 
 /// A spool on a disk that is full.
@@ -131,7 +131,7 @@ impl Plight {
 /// In pages of each size, with so many of them left.
 fn check_recorded(batches: u64, is_copied: bool, pages_left: u64, are_greedy: bool) {
     for page_bytes in page::SIZES {
-        let left = pages_left * page_bytes.max(page::MIDDLE);
+        let left = pages_left * page_bytes.max(page::MEDIUM);
         check_recorded_on(16 << 20, page_bytes, batches, is_copied, left, are_greedy);
     }
 }
@@ -180,7 +180,7 @@ fn check_recorded_on(
     } else {
         2 * page::records_bytes(page_bytes)
     };
-    let few = NEXT_TO_NOTHING * page_bytes.max(page::MIDDLE) + kept;
+    let few = NEXT_TO_NOTHING * page_bytes.max(page::MEDIUM) + kept;
     assert!(plight.bytes() <= few, "{what}: {} bytes", plight.bytes());
     println!("{what}: {sent_again} sent again, {} bytes", plight.bytes());
     Some(plight.were_dear)
@@ -234,7 +234,7 @@ fn check_given_back(page_bytes: u64) {
     while life.spool.maintain(now()).unwrap().more {}
     // Now there is room for ballast, and the log need not stand in for it.
     life.spool.maintain(now()).unwrap();
-    let few = NEXT_TO_NOTHING * page_bytes.max(page::MIDDLE);
+    let few = NEXT_TO_NOTHING * page_bytes.max(page::MEDIUM);
     assert!(plight.bytes() <= few, "{page_bytes}: {before} bytes, then {}", plight.bytes());
     assert!(life.spool.ballast.is_whole());
     life.close();

@@ -162,7 +162,7 @@ fn a_crash_while_the_file_is_created_leaves_something_that_opens() {
 
     let migrated = Bench::new();
     std::fs::write(migrated.path(), "").unwrap();
-    let mut conn = schema::connect_to_write(migrated.path(), SyncMode::Full, super::page::MIDDLE).unwrap();
+    let mut conn = schema::connect_to_write(migrated.path(), SyncMode::Full, super::page::MEDIUM).unwrap();
     schema::migrate(&mut conn, "test").unwrap();
     drop(conn);
     let (_life, opened) = migrated.open();

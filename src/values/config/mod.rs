@@ -106,7 +106,7 @@ pub struct Config {
     pub no_sync: bool,
     /// How long an accepted point may be only in memory and unanswered. Default: 1 s, so that a healthy link never
     /// touches the disk and a kill loses at most the last second; 3 s for v3, which answers once a second. Zero stores every
-    /// batch before it is sent.
+    /// batch before it is sent, but for what a spool has no room for at a stop.
     #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub loss_window: Option<Duration>,
     /// The server.
