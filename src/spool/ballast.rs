@@ -202,6 +202,10 @@ fn is_anything_of(paths: &Paths) -> bool {
 
 /// Takes back what there is of a file that could not be made: it holds nothing, but the room that somebody needs.
 fn leave_nothing(paths: &Paths) {
+    // Otherwise nothing was begun, and locking it would begin something.
+    if !paths.database.exists() {
+        return;
+    }
     let Ok(_lock) = SpoolLock::acquire(paths) else { return };
     for part in [paths.database.clone(), paths.wal(), paths.beside("-shm"), paths.rollback_journal()] {
         if let Err(error) = paths::remove_if_there(&part) {
@@ -213,7 +217,7 @@ fn leave_nothing(paths: &Paths) {
 /// Of the file that is there, or of the one that will be. It is read under its lock only: while SQLite has it nobody else may close it.
 fn page_bytes(options: &SpoolOptions) -> u64 {
     let said = || {
-        let paths = Paths::resolve(&options.path).ok()?;
+        let paths = Paths::resolve(&options.path).ok().filter(|paths| paths::len(&paths.database) > 0)?;
         let _lock = SpoolLock::acquire(&paths).ok()?;
         pages::page_bytes_said(&paths).ok()?
     };
