@@ -5,7 +5,7 @@
 //! by a hash of it, so that bodies shrink no more than those of a real system would.
 
 use anyhow::{Result, anyhow};
-use influx_spool::{Encoder, LineRules, Precision, Series, SeriesBuilder};
+use influx_spool::{Encoder, FieldRef, LineRules, Precision, Series, SeriesBuilder};
 use serde::{Deserialize, Serialize};
 
 /// The field that is the point's number, in every measurement.
@@ -77,7 +77,29 @@ const fn noise(n: u64) -> u64 {
     (spread ^ (spread >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 32
 }
 
+/// A point's tags as they are lent to whoever writes it.
+pub type TagRefs<'a> = [(&'a str, &'a str); 4];
+
 impl Shape {
+    /// Its tags, borrowed.
+    pub fn tag_refs(&self) -> TagRefs<'_> {
+        self.tags.each_ref().map(|(key, value)| (*key, value.as_str()))
+    }
+
+    /// Its fields, of which the values are a point's.
+    pub fn field_refs(
+        &self,
+        (float, integer, boolean, text): Values,
+    ) -> [(&'static str, FieldRef<'static>); 4] {
+        let [a, b, c, d] = self.fields;
+        [
+            (a, FieldRef::Float(float)),
+            (b, FieldRef::Integer(integer)),
+            (c, FieldRef::Boolean(boolean)),
+            (d, FieldRef::String(text)),
+        ]
+    }
+
     /// As a series of influx-spool.
     pub fn series(&self) -> Series<(f64, i64, bool, &'static str)> {
         self.tags

@@ -7,15 +7,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use influx_spool::{
-    Config, Database, Encoder, FieldRef, LineRules, PointRef, Precision, Timestamp, WhenFull,
-};
+use influx_spool::{Config, Database, Encoder, LineRules, PointRef, Precision, Timestamp, WhenFull};
 use nix::time::{ClockId, clock_gettime};
 use questdb::ingress::{Buffer, ProtocolVersion};
 use serde::{Deserialize, Serialize};
 
 use crate::figures::{Figure, Figures, measured};
-use crate::lines::{Mix, Shape, timestamp, values};
+use crate::lines::{Mix, Shape, Values, timestamp, values};
 use crate::sink::Sink;
 use crate::writers::spool::{SeriesOf, flush};
 use crate::writers::{Load, batches, questdb::Row};
@@ -46,6 +44,13 @@ pub struct Push {
     pub room: Room,
 }
 
+/// One point.
+struct Drawn {
+    which: usize,
+    values: Values,
+    time: i64,
+}
+
 /// How the queue gets room again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Room {
@@ -55,6 +60,12 @@ pub enum Room {
     /// It is full and slides: the thread that pushes frees what leaves, and nobody else has much to do. What counts is the time.
     Slides,
 }
+
+/// Points that are drawn before the clock starts, and encoded over and over: too many for a processor to learn what comes next.
+const DRAWN_POINTS: u64 = 100_000;
+
+/// Room of a buffer that points are encoded into.
+const BUFFER_BYTES: usize = 4 << 20;
 
 /// Points that are pushed before the queue is let run empty: it holds as many, so that nobody waits for room.
 const BURST_POINTS: u64 = 200_000;
@@ -75,64 +86,73 @@ impl Encode {
     }
 
     fn borrowed(&self, shapes: &[Shape]) -> Result<Figures> {
+        let tags: Vec<_> = shapes.iter().map(Shape::tag_refs).collect();
         let encoder = Encoder::new(Precision::Nanoseconds, &LineRules::default())?;
-        let mut out = Vec::with_capacity(4 << 20);
-        measured(self.points, || {
-            for n in 0..self.points {
-                if n % BODY_POINTS == 0 {
-                    black_box(&mut out).clear();
-                }
-                let shape = &shapes[n as usize % shapes.len()];
-                let [a, b, c, d] = &shape.tags;
-                let tags =
-                    [(a.0, a.1.as_str()), (b.0, b.1.as_str()), (c.0, c.1.as_str()), (d.0, d.1.as_str())];
-                let (float, integer, boolean, text) = values(self.mix, shape, n);
-                let [e, f, g, h] = shape.fields;
-                let fields = [
-                    (e, FieldRef::Float(float)),
-                    (f, FieldRef::Integer(integer)),
-                    (g, FieldRef::Boolean(boolean)),
-                    (h, FieldRef::String(text)),
-                ];
-                let timestamp = Some(Timestamp::from_nanos(timestamp(n)));
-                let point =
-                    PointRef { measurement: shape.measurement, tags: &tags, fields: &fields, timestamp };
-                encoder.encode_ref(black_box(&point), || 0, &mut out).map_err(|error| anyhow!("{error}"))?;
-            }
-            Ok(())
-        })
+        self.measure(
+            shapes,
+            Vec::with_capacity(BUFFER_BYTES),
+            Vec::clear,
+            |out, Drawn { which, values, time }| {
+                let shape = &shapes[*which];
+                let fields = shape.field_refs(*values);
+                let timestamp = Some(Timestamp::from_nanos(*time));
+                let point = PointRef {
+                    measurement: shape.measurement,
+                    tags: &tags[*which],
+                    fields: &fields,
+                    timestamp,
+                };
+                encoder.encode_ref(&point, || 0, out).map_err(|error| anyhow!("{error}"))?;
+                Ok(())
+            },
+        )
     }
 
     fn series(&self, shapes: &[Shape]) -> Result<Figures> {
         let encoder = Encoder::new(Precision::Nanoseconds, &LineRules::default())?;
         let prepare = |shape: &Shape| encoder.prepare(&shape.series());
         let series = shapes.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
-        let mut out = Vec::with_capacity(4 << 20);
-        measured(self.points, || {
-            for n in 0..self.points {
-                if n % BODY_POINTS == 0 {
-                    black_box(&mut out).clear();
-                }
-                let which = n as usize % shapes.len();
-                let timestamp = Some(Timestamp::from_nanos(timestamp(n)));
-                series[which]
-                    .encode(black_box(values(self.mix, &shapes[which], n)), timestamp, || 0, &mut out)
-                    .map_err(|error| anyhow!("{error}"))?;
-            }
-            Ok(())
-        })
+        self.measure(
+            shapes,
+            Vec::with_capacity(BUFFER_BYTES),
+            Vec::clear,
+            |out, Drawn { which, values, time }| {
+                let timestamp = Some(Timestamp::from_nanos(*time));
+                series[*which].encode(*values, timestamp, || 0, out).map_err(|error| anyhow!("{error}"))?;
+                Ok(())
+            },
+        )
     }
 
     fn questdb(&self, shapes: &[Shape]) -> Result<Figures> {
         let rows = shapes.iter().map(Row::new).collect::<Result<Vec<_>>>()?;
         let mut out = Buffer::new(ProtocolVersion::V1);
-        out.reserve(4 << 20);
+        out.reserve(BUFFER_BYTES);
+        self.measure(shapes, out, Buffer::clear, |out, Drawn { which, values, time }| {
+            rows[*which].write(out, *values, *time)
+        })
+    }
+
+    /// Has `encode` write the points, which were drawn before, into a buffer that is emptied after every body.
+    fn measure<B>(
+        &self,
+        shapes: &[Shape],
+        mut out: B,
+        clear: impl Fn(&mut B),
+        encode: impl Fn(&mut B, &Drawn) -> Result<()>,
+    ) -> Result<Figures> {
+        let draw = |n| {
+            let which = n as usize % shapes.len();
+            Drawn { which, values: values(self.mix, &shapes[which], n), time: timestamp(n) }
+        };
+        let drawn: Vec<_> = (0..self.points.min(DRAWN_POINTS)).map(draw).collect();
         measured(self.points, || {
-            for n in 0..self.points {
-                if n % BODY_POINTS == 0 {
-                    black_box(&mut out).clear();
-                }
-                rows[n as usize % rows.len()].write(&mut out, self.mix, n)?;
+            // Bodies as they come round, as many as that is points.
+            for body in batches(0..self.points, BODY_POINTS) {
+                clear(black_box(&mut out));
+                let start = body.start as usize % drawn.len();
+                let points = &drawn[start..start + (body.end - body.start) as usize];
+                points.iter().try_for_each(|point| encode(&mut out, black_box(point)))?;
             }
             Ok(())
         })

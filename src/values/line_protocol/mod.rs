@@ -25,6 +25,7 @@
 //! | `#` | refused as the first: the line would be a comment | raw | raw | raw |
 
 mod decode;
+mod digits;
 pub(crate) mod encoder;
 mod keyed;
 mod keys;

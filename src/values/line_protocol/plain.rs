@@ -14,6 +14,7 @@
 use wide::bytemuck::cast;
 use wide::u8x16;
 
+use super::digits::{self, Decimal, EIGHT_DIGITS_END};
 use super::encoder::DefaultTag;
 use super::keyed::{Field, Tag};
 use super::keys;
@@ -28,11 +29,8 @@ const LINE_BYTES_MAX: usize = 512;
 /// The first number of nineteen digits.
 const NINETEEN_DIGITS_MIN: i64 = 10_i64.pow(18);
 
-/// The first number of nine digits.
-const EIGHT_DIGITS_END: u64 = 10_u64.pow(8);
-
-/// Room for the space, the digits of the longest timestamp, with its sign, and the newline, in whole words.
-const TIME_BYTES_MAX: usize = 24;
+/// Room for the space, the digits of the longest timestamp, with its sign, and the newline.
+const TIME_BYTES_MAX: usize = 22;
 
 /// Appends what `write` writes, and behind it the time that `time` gives in units and in nanoseconds, of which the latter are returned.
 /// Where `write` gives up, `time` is given back, and `out` is as before.
@@ -44,10 +42,11 @@ pub(crate) fn append<E, T: FnOnce() -> Result<(i64, i64), E>>(
 ) -> Result<Result<i64, E>, T> {
     let start = out.len();
     out.resize(start + LINE_BYTES_MAX, 0);
-    let mut line = PlainLine { room: &mut out[start..], specials: u8x16::ZERO };
+    let Some(room) = out[start..].first_chunk_mut() else { return Err(time) };
+    let mut line = PlainLine { room, at: 0, specials: u8x16::ZERO };
     let is_plain = write(&mut line).is_some() && !line.specials.any();
-    let left = line.room.len();
-    let Some(room) = line.room.first_chunk_mut().filter(|_| is_plain) else {
+    let at = line.at;
+    let Some(room) = line.next().filter(|_| is_plain) else {
         out.truncate(start);
         return Err(time);
     };
@@ -55,16 +54,20 @@ pub(crate) fn append<E, T: FnOnce() -> Result<(i64, i64), E>>(
         Ok((units, nanos)) => (Ok(nanos), write_time(units, room)),
         Err(error) => (Err(error), 0),
     };
-    out.truncate(start + LINE_BYTES_MAX - left + bytes);
+    out.truncate(start + at + bytes);
     Ok(nanos)
 }
 
 /// Writes a space, a time and the newline; how many bytes that are.
 #[inline(always)]
 fn write_time(units: i64, room: &mut [u8; TIME_BYTES_MAX]) -> usize {
+    // Nanoseconds have as many digits from September 2001 on.
     if units >= NINETEEN_DIGITS_MIN {
-        *room = time_of_nineteen_digits(units.unsigned_abs());
-        return TIME_BYTES_MAX - 3;
+        let (head, rest) = digits::nineteen_digits(units.unsigned_abs());
+        room[..4].copy_from_slice(&[b' ', head[0], head[1], head[2]]);
+        room[4..20].copy_from_slice(&rest);
+        room[20] = b'\n';
+        return 21;
     }
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(units).as_bytes();
@@ -72,36 +75,6 @@ fn write_time(units: i64, room: &mut [u8; TIME_BYTES_MAX]) -> usize {
     room[1..=digits.len()].copy_from_slice(digits);
     room[1 + digits.len()] = b'\n';
     digits.len() + 2
-}
-
-/// The space, nineteen digits, the newline, and three bytes too many. Nanoseconds have so many digits from September 2001 on.
-///
-/// It is put together in words: the processor waits until bytes that were written one by one can be read back together.
-#[inline(always)]
-fn time_of_nineteen_digits(units: u64) -> [u8; TIME_BYTES_MAX] {
-    let (head, rest) = (units / 10_u64.pow(16), units % 10_u64.pow(16));
-    // The last three digits of eight, and the space in the place of the zero before them.
-    let head = ((eight_digits(head) >> 32) & !0xff) | u64::from(b' ');
-    let upper = eight_digits(rest / 10_u64.pow(8));
-    let lower = eight_digits(rest % 10_u64.pow(8));
-    let newline = u64::from(b'\n');
-    let words = [head | (upper << 32), (upper >> 32) | (lower << 32), (lower >> 32) | (newline << 32)];
-    cast(words.map(u64::to_le))
-}
-
-/// All eight digits of a number below [`EIGHT_DIGITS_END`], found side by side in one word, the first in its lowest byte: Paul Khuong, "How
-/// to print integers really fast", 2017,
-/// <https://pvk.ca/Blog/2017/12/22/appnexus-common-framework-its-out-also-how-to-print-integers-faster/>.
-#[inline(always)]
-const fn eight_digits(number: u64) -> u64 {
-    // Two numbers of four digits, four of two, eight of one; what is more significant in the lower bytes. The products divide
-    // by 100 and by 10, exactly as long as the numbers are as small as here.
-    let fours = (number / 10_000) | ((number % 10_000) << 32);
-    let hundreds = ((fours * 10_486) >> 20) & 0x7f_0000_007f;
-    let twos = hundreds | ((fours - 100 * hundreds) << 16);
-    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
-    let ones = tens | ((twos - 10 * tens) << 8);
-    ones | repeat(b'0')
 }
 
 /// A name that is escaped and known to be good.
@@ -138,8 +111,9 @@ impl KnownName {
 /// A line being written. `None` from a method says that the line is not plain.
 #[derive(Debug)]
 pub(crate) struct PlainLine<'o> {
-    /// What is left of it.
-    room: &'o mut [u8],
+    room: &'o mut [u8; LINE_BYTES_MAX],
+    /// How many bytes of it are written.
+    at: usize,
     /// Not zero if a text held a special byte.
     specials: u8x16,
 }
@@ -179,8 +153,8 @@ impl<'o> PlainLine<'o> {
 
     #[inline(always)]
     fn tags<T: Tag>(&mut self, tags: &[T], mut defaults: &[DefaultTag]) -> Option<()> {
-        let mut last = (0, "");
-        for tag in tags {
+        let mut last = 0;
+        for (place, tag) in tags.iter().enumerate() {
             let (key, value) = (tag.key(), tag.value());
             while let Some((default, rest)) = defaults.split_first()
                 && default.key.as_str() <= key
@@ -192,11 +166,11 @@ impl<'o> PlainLine<'o> {
             }
             let head = self.text(b',', key.as_bytes(), special_in_names)?;
             // An empty key is none, too: it does not come after the first of all.
-            let is_next = last.0 < head || (last.0 == head && last.1 < key);
+            let is_next = last < head || (last == head && place > 0 && tags[place - 1].key() < key);
             if !is_next || may_be_reserved(Slot::TagKey, head) || value.is_empty() {
                 return None;
             }
-            last = (head, key);
+            last = head;
             self.text(b'=', value.as_bytes(), special_in_names)?;
         }
         defaults.iter().try_for_each(|default| self.known(&default.escaped))
@@ -234,10 +208,10 @@ impl<'o> PlainLine<'o> {
     ) -> Option<()> {
         match name {
             KnownName::Short { length, chunk } => {
-                let [first, room @ ..]: &mut [u8; 17] = self.room.first_chunk_mut()?;
+                let [first, room @ ..]: &mut [u8; 17] = self.next()?;
                 *first = separator;
                 *room = *chunk;
-                self.take(1 + usize::from(*length))?;
+                self.at += 1 + usize::from(*length);
             }
             KnownName::Long(name) => _ = self.text(separator, name, nothing)?,
         }
@@ -248,9 +222,7 @@ impl<'o> PlainLine<'o> {
     #[inline(always)]
     fn value(&mut self, value: FieldRef<'_>, settings: &Settings) -> Option<()> {
         match value {
-            FieldRef::Float(value) if value.is_finite() => {
-                self.text(b'=', zmij::Buffer::new().format_finite(value).as_bytes(), nothing)?;
-            }
+            FieldRef::Float(value) => self.float(value)?,
             FieldRef::Integer(value) => {
                 self.number(value, value.cast_unsigned(), b'i')?;
             }
@@ -263,8 +235,29 @@ impl<'o> PlainLine<'o> {
                 self.text(b'"', value.as_bytes(), special_in_strings)?;
                 self.byte(b'"')?;
             }
-            FieldRef::Float(_) | FieldRef::Unsigned(_) => return None,
+            FieldRef::Unsigned(_) => return None,
         }
+        Some(())
+    }
+
+    /// `=` and a float.
+    #[inline(always)]
+    fn float(&mut self, value: f64) -> Option<()> {
+        let Some(decimal) = Decimal::of(value.abs()) else {
+            let mut text = zmij::Buffer::new();
+            let text = value.is_finite().then(|| text.format_finite(value))?;
+            self.text(b'=', text.as_bytes(), nothing)?;
+            return Some(());
+        };
+        let ((whole, before), (fraction, after)) = decimal.digits();
+        let sign = usize::from(value.is_sign_negative());
+        let room: &mut [u8; 19] = self.next()?;
+        room[..2].copy_from_slice(b"=-");
+        let room = &mut room[1 + sign..];
+        room[..8].copy_from_slice(&whole);
+        room[before] = b'.';
+        room[before + 1..before + 9].copy_from_slice(&fraction);
+        self.at += 1 + sign + before + 1 + after;
         Some(())
     }
 
@@ -275,15 +268,12 @@ impl<'o> PlainLine<'o> {
             self.text(b'=', itoa::Buffer::new().format(number).as_bytes(), nothing)?;
             return self.byte(letter);
         }
-        let word = eight_digits(unsigned);
-        // What differs from a zero, but for the last digit, which is written in any case.
-        let zeros = ((word ^ repeat(b'0')) | 1 << 56).trailing_zeros() / 8;
-        let digits = 8 - zeros as usize;
-        let room: &mut [u8; 10] = self.room.first_chunk_mut()?;
+        let (digits, length) = digits::whole(unsigned);
+        let room: &mut [u8; 10] = self.next()?;
         room[0] = b'=';
-        room[1..9].copy_from_slice(&(word >> (8 * zeros)).to_le_bytes());
-        room[1 + digits] = letter;
-        self.take(digits + 2)?;
+        room[1..9].copy_from_slice(&digits);
+        room[1 + length] = letter;
+        self.at += 1 + length + 1;
         Some(())
     }
 
@@ -298,10 +288,12 @@ impl<'o> PlainLine<'o> {
     fn text(&mut self, before: u8, text: &[u8], specials: impl Fn(u8x16) -> u8x16) -> Option<u64> {
         // Room for the byte and a short text at once: there is one thing to be asked for.
         if text.len() < 16 {
-            let [first, room @ ..]: &mut [u8; 17] = self.room.first_chunk_mut()?;
+            let mut found = self.specials;
+            let [first, room @ ..]: &mut [u8; 17] = self.next()?;
             *first = before;
-            let head = copy_short(text, room, specials, &mut self.specials);
-            self.take(1 + text.len())?;
+            let head = copy_short(text, room, specials, &mut found);
+            self.specials = found;
+            self.at += 1 + text.len();
             return Some(head);
         }
         self.byte(before)?;
@@ -312,8 +304,10 @@ impl<'o> PlainLine<'o> {
     #[inline(always)]
     fn copy(&mut self, text: &[u8], specials: impl Fn(u8x16) -> u8x16) -> Option<u64> {
         if text.len() < 16 {
-            let head = copy_short(text, self.room.first_chunk_mut()?, specials, &mut self.specials);
-            self.take(text.len())?;
+            let mut found = self.specials;
+            let head = copy_short(text, self.next()?, specials, &mut found);
+            self.specials = found;
+            self.at += text.len();
             return Some(head);
         }
         self.copy_long(text, specials)
@@ -323,24 +317,31 @@ impl<'o> PlainLine<'o> {
     #[inline(always)]
     fn copy_long(&mut self, text: &[u8], specials: impl Fn(u8x16) -> u8x16) -> Option<u64> {
         let (first, last) = (text.first_chunk::<16>()?, text.last_chunk::<16>()?);
+        let mut found = self.specials;
         let room = self.take(text.len())?;
         if text.len() > 32 {
             let between = &text[16..text.len() - 16];
-            self.specials |= specials_of_long(between, &specials);
+            found |= specials_of_long(between, &specials);
             room[16..text.len() - 16].copy_from_slice(between);
         }
         // The last chunk may overlap the first, so that there is no remainder to go through.
         *room.first_chunk_mut()? = *first;
         *room.last_chunk_mut()? = *last;
-        self.specials |= specials(u8x16::new(*first)) | specials(u8x16::new(*last));
+        self.specials = found | specials(u8x16::new(*first)) | specials(u8x16::new(*last));
         text.first_chunk().map(|head| u64::from_be_bytes(*head))
     }
 
-    /// The next bytes of the room.
+    /// The next so many bytes of the room.
     #[inline(always)]
-    fn take(&mut self, count: usize) -> Option<&'o mut [u8]> {
-        let (taken, left) = std::mem::take(&mut self.room).split_at_mut_checked(count)?;
-        self.room = left;
+    fn next<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        self.room.get_mut(self.at..)?.first_chunk_mut()
+    }
+
+    /// The same, which are written now.
+    #[inline(always)]
+    fn take(&mut self, count: usize) -> Option<&mut [u8]> {
+        let taken = self.room.get_mut(self.at..)?.get_mut(..count)?;
+        self.at += count;
         Some(taken)
     }
 }
@@ -373,11 +374,13 @@ fn may_be_reserved(slot: Slot, head: u64) -> bool {
     head == TIME || (slot == Slot::TagKey && (head == FIELD || head == MEASUREMENT))
 }
 
-/// Marks what needs escaping in some name: control characters, space, `,`, `=`, `\`.
+/// Marks what needs escaping in some name: control characters, space, `,`, `=`, `\`. With the last two it marks what is rare in names and
+/// saves a comparison: `<`, `]`, `|`, `}`.
 #[inline(always)]
 fn special_in_names(text: u8x16) -> u8x16 {
     let controls_and_space = text.min(u8x16::splat(b' ')).simd_eq(text);
-    controls_and_space | equal(text, 0x7f) | equal(text, b',') | equal(text, b'=') | equal(text, b'\\')
+    let equals_sign_and_backslash = (text & u8x16::splat(0b1001_1110)).simd_eq(u8x16::splat(0b0001_1100));
+    controls_and_space | equals_sign_and_backslash | equal(text, b',') | equal(text, 0x7f)
 }
 
 /// Marks what needs escaping in a string.
@@ -458,7 +461,7 @@ mod tests {
                     let mut text = vec![b'x'; length];
                     text[at] = byte;
                     let text = String::from_utf8(text).unwrap();
-                    let is_plain = byte > b' ' && byte != 0x7f && !b",=\\".contains(&byte);
+                    let is_plain = byte > b' ' && !b",<=\\]|}\x7f".contains(&byte);
                     assert_eq!(
                         written(&text, "s"),
                         is_plain.then(|| format!("7m {text}=\"s\" 5\n")),

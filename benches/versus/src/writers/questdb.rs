@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Load, batches};
 use crate::figures::{Figures, measured};
-use crate::lines::{Mix, Shape, timestamp, values};
+use crate::lines::{Shape, Values, timestamp, values};
 use crate::sink::Sink;
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,7 +37,8 @@ impl Run {
                 let mut buffer = Buffer::new(ProtocolVersion::V1);
                 for batch in batches(share, self.batch_points) {
                     for n in batch {
-                        rows[n as usize % rows.len()].write(&mut buffer, self.load.mix, n)?;
+                        let row = &rows[n as usize % rows.len()];
+                        row.write(&mut buffer, values(self.load.mix, row.shape, n), timestamp(n))?;
                     }
                     sender.flush(&mut buffer)?;
                 }
@@ -60,8 +61,8 @@ impl<'a> Row<'a> {
         })
     }
 
-    pub fn write(&self, buffer: &mut Buffer, mix: Mix, n: u64) -> Result<()> {
-        let (float, integer, boolean, text) = values(mix, self.shape, n);
+    pub fn write(&self, buffer: &mut Buffer, values: Values, time: i64) -> Result<()> {
+        let (float, integer, boolean, text) = values;
         buffer.table(self.table)?;
         for (name, (_, value)) in self.symbols.iter().zip(&self.shape.tags) {
             buffer.symbol(*name, value)?;
@@ -72,7 +73,7 @@ impl<'a> Row<'a> {
             .column_i64(b, integer)?
             .column_bool(c, boolean)?
             .column_str(d, text)?
-            .at(TimestampNanos::new(timestamp(n)))?;
+            .at(TimestampNanos::new(time))?;
         Ok(())
     }
 }

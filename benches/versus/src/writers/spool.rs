@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use influx_spool::{
-    Database, DatabaseBuilder, DatabaseHandle, Fate, FieldRef, PageSize, PointRef, PushError, PushReason,
-    SeriesPusher, Timestamp, WhenFull,
+    Database, DatabaseBuilder, DatabaseHandle, Fate, PageSize, PointRef, PushError, PushReason, SeriesPusher,
+    Timestamp, WhenFull,
 };
 use serde::{Deserialize, Serialize};
 
 use super::Load;
 use crate::figures::{Figure, Figures, measured};
-use crate::lines::{Mix, Shape, timestamp, values};
+use crate::lines::{Mix, Shape, TagRefs, timestamp, values};
 use crate::sink::Sink;
 use crate::usage::{Usage, cpu_of_threads};
 
@@ -136,9 +136,10 @@ pub fn push(db: &DatabaseHandle, mix: Mix, way: Way, share: Range<u64>) -> Resul
             }
         }
         Way::Borrowed => {
+            let tags: Vec<_> = shapes.iter().map(Shape::tag_refs).collect();
             for n in share {
-                let shape = &shapes[n as usize % shapes.len()];
-                until_accepted(|| push_borrowed(db, mix, shape, n))?;
+                let which = n as usize % shapes.len();
+                until_accepted(|| push_borrowed(db, mix, &shapes[which], &tags[which], n))?;
             }
         }
     }
@@ -151,20 +152,16 @@ fn push_values(series: &Pusher, mix: Mix, shape: &Shape, n: u64) -> Result<(), P
     series.push_at(Timestamp::from_nanos(timestamp(n)), values(mix, shape, n)).map(drop)
 }
 
-fn push_borrowed(db: &DatabaseHandle, mix: Mix, shape: &Shape, n: u64) -> Result<(), PushError<()>> {
-    let [a, b, c, d] = &shape.tags;
-    let tags = [(a.0, a.1.as_str()), (b.0, b.1.as_str()), (c.0, c.1.as_str()), (d.0, d.1.as_str())];
-    let (float, integer, boolean, text) = values(mix, shape, n);
-    let [e, f, g, h] = shape.fields;
-    let fields = [
-        (e, FieldRef::Float(float)),
-        (f, FieldRef::Integer(integer)),
-        (g, FieldRef::Boolean(boolean)),
-        (h, FieldRef::String(text)),
-    ];
+fn push_borrowed(
+    db: &DatabaseHandle,
+    mix: Mix,
+    shape: &Shape,
+    tags: &TagRefs<'_>,
+    n: u64,
+) -> Result<(), PushError<()>> {
+    let fields = shape.field_refs(values(mix, shape, n));
     let timestamp = Some(Timestamp::from_nanos(timestamp(n)));
-    db.push_ref(&PointRef { measurement: shape.measurement, tags: &tags, fields: &fields, timestamp })
-        .map(drop)
+    db.push_ref(&PointRef { measurement: shape.measurement, tags, fields: &fields, timestamp }).map(drop)
 }
 
 /// Pushes again and again while the queue is full.
