@@ -116,9 +116,8 @@ impl Handler<Push> for Database {
     type Result = ();
 
     fn handle(&mut self, Push(point): Push, _: &mut Self::Context) {
-        let encode =
-            |out: &mut Vec<u8>, stamp: &dyn Fn() -> i64| self.shared.encoder.encode(&point, stamp, out);
-        if let Err(error) = self.shared.push_with(&self.shared.destination, Room::ByPolicy, encode) {
+        let Self { shared, .. } = self;
+        if let Err(error) = shared.push_one(&shared.destination, Room::ByPolicy, &shared.encoding(&point)) {
             self.tell_refused(1, &error);
         }
     }

@@ -1,4 +1,8 @@
-//! The way in, on the caller's thread: encode, then append under one short lock.
+//! The way in, on the caller's thread, under one short lock.
+//!
+//! A plain point is encoded where it stays: in the buffer that becomes the body. Other threads have read that memory meanwhile, and it
+//! comes from afar; while a point is encoded there is time for that, where a copy would make the unlocking wait for it. Everything
+//! else is encoded first and then appended: what is escaped or refused, or meets a full queue or another thread.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -11,9 +15,11 @@ use crate::machines::transit::{PushRefusal, Pushed, Transit};
 use crate::values::batch::Destination;
 use crate::values::config::MissingTimestamp;
 use crate::values::error::{PushReason, PushReport, RefusedItem, RefusedReason};
+use crate::values::line_protocol::encode::{Encode, Encoding};
 use crate::values::line_protocol::encoder::Encoded;
 use crate::values::line_protocol::line::Line;
 use crate::values::line_protocol::problem::{LineError, PointError};
+use crate::values::point::Point;
 use crate::values::precision::Timestamp;
 use crate::values::seq::Seq;
 
@@ -52,36 +58,67 @@ thread_local! {
 }
 
 impl Shared {
-    /// Encodes one point with `encode` and appends it.
-    #[inline]
-    pub(crate) fn push_with(
+    /// Encodes one point and appends it.
+    #[inline(always)]
+    pub(crate) fn push_one(
         &self,
         destination: &Arc<Destination>,
         room: Room,
-        encode: impl FnOnce(&mut Vec<u8>, &dyn Fn() -> i64) -> Result<Encoded, PointError>,
+        point: &impl Encode,
     ) -> Result<Seq, PushReason> {
+        self.finish_push(self.push_to_end(destination, room, point))
+    }
+
+    #[inline(always)]
+    fn push_to_end(
+        &self,
+        destination: &Arc<Destination>,
+        room: Room,
+        point: &impl Encode,
+    ) -> Result<Pushed, Unpushed> {
+        let Some(mut place) = self.place(destination) else {
+            return self.push_from_scratch(destination, room, |stamp, out| point.encode(stamp, out));
+        };
+        let (encoded, may_be) = self.stamping(|stamp| point.encode_plain(stamp, place.tail()));
+        match encoded {
+            Some(encoded) if may_be => Ok(self.keep(place, encoded.timestamp_nanos)),
+            _ => {
+                drop(place);
+                self.push_from_scratch(destination, room, |stamp, out| point.encode_carefully(stamp, out))
+            }
+        }
+    }
+
+    /// Encodes one point with `encode`, apart from the queue, and appends it.
+    #[inline(always)]
+    fn push_from_scratch(
+        &self,
+        destination: &Arc<Destination>,
+        room: Room,
+        encode: impl FnOnce(&dyn Fn() -> i64, &mut Vec<u8>) -> Result<Encoded, PointError>,
+    ) -> Result<Pushed, Unpushed> {
         with_scratch(|scratch| {
-            let (end, timestamp) = self.encode_after(&mut scratch.bytes, 0, encode)?;
-            let bytes = &scratch.bytes[..end];
+            let timestamp = self.encode(&mut scratch.bytes, encode).map_err(Box::new)?.timestamp_nanos;
+            let bytes = &scratch.bytes[..];
             let pushed = match room {
                 Room::ByPolicy => self.push_line(bytes, timestamp, destination),
                 Room::Blocking => self.push_blocking(EncodedLine { bytes, timestamp }, destination),
             };
-            self.finish_push(pushed)
+            Ok(pushed?)
         })
     }
 
-    /// Encodes one point with `encode` and appends it as soon as there is room for it.
+    /// Encodes one point and appends it as soon as there is room for it.
     pub(crate) async fn push_when_room(
         &self,
         destination: &Arc<Destination>,
-        encode: impl FnOnce(&mut Vec<u8>, &dyn Fn() -> i64) -> Result<Encoded, PointError>,
+        point: &impl Encode,
     ) -> Result<Seq, PushReason> {
         let mut bytes = Vec::new();
-        let (_, timestamp) = self.encode_after(&mut bytes, 0, encode)?;
+        let timestamp = self.encode(&mut bytes, |stamp, out| point.encode(stamp, out))?.timestamp_nanos;
         let line = EncodedLine { bytes: &bytes, timestamp };
         let pushed = self.wait_until(|transit| try_push(transit, line, destination)).await;
-        self.finish_push(pushed)
+        self.finish_push(pushed.map_err(Unpushed::from))
     }
 
     fn push_blocking(
@@ -122,22 +159,20 @@ impl Shared {
         report
     }
 
-    /// Encodes points with `encode` and appends those that can be written.
-    pub(crate) fn push_many<T>(
+    /// Encodes points and appends those that can be written.
+    pub(crate) fn push_many(
         &self,
-        items: impl IntoIterator<Item = T>,
+        points: impl IntoIterator<Item = Point>,
         destination: &Arc<Destination>,
         room: Room,
-        encode: impl Fn(&T, &mut Vec<u8>, &dyn Fn() -> i64) -> Result<Encoded, PointError>,
     ) -> PushReport {
         let mut report = PushReport::default();
         with_scratch(|scratch| {
             let push_each = || {
-                for (index, item) in items.into_iter().enumerate() {
-                    let start = scratch.bytes.len();
-                    match self.encode_after(&mut scratch.bytes, start, |out, stamp| encode(&item, out, stamp))
-                    {
-                        Ok((_, timestamp)) => scratch.end_line(timestamp, index),
+                for (index, point) in points.into_iter().enumerate() {
+                    let point = self.encoding(&point);
+                    match self.encode(&mut scratch.bytes, |stamp, out| point.encode(stamp, out)) {
+                        Ok(encoded) => scratch.end_line(encoded.timestamp_nanos, index),
                         Err(reason) => report.refused.push(RefusedItem { index, reason: reason.into() }),
                     }
                     if scratch.bytes.len() >= TOGETHER_BYTES {
@@ -155,32 +190,36 @@ impl Shared {
         report
     }
 
-    /// Encodes one line behind `start`, and refuses it if it asked for a stamp that may not be given. Its end, and its time.
+    /// Encodes one point behind what is in `out`. If it is refused that is counted, and `out` is as before.
     #[inline(always)]
-    fn encode_after(
+    fn encode(
         &self,
         out: &mut Vec<u8>,
-        start: usize,
-        encode: impl FnOnce(&mut Vec<u8>, &dyn Fn() -> i64) -> Result<Encoded, PointError>,
-    ) -> Result<(usize, i64), PushReason> {
+        encode: impl FnOnce(&dyn Fn() -> i64, &mut Vec<u8>) -> Result<Encoded, PointError>,
+    ) -> Result<Encoded, PushReason> {
+        let start = out.len();
+        let (encoded, may_be) = self.stamping(|stamp| encode(stamp, out));
+        let reason = match encoded {
+            Ok(encoded) if may_be => return Ok(encoded),
+            Ok(_) => {
+                out.truncate(start);
+                PushReason::NoTimestamp
+            }
+            Err(error) => error.into(),
+        };
+        self.with(|transit| transit.count_refused(1));
+        Err(reason)
+    }
+
+    /// What `encode` makes of a stamp, if it asks for one, and whether it may have one.
+    #[inline(always)]
+    fn stamping<R>(&self, encode: impl FnOnce(&dyn Fn() -> i64) -> R) -> (R, bool) {
         let stamped = Cell::new(false);
-        let stamp = || {
+        let result = encode(&|| {
             stamped.set(true);
             self.stamp()
-        };
-        let encoded = match encode(out, &stamp) {
-            Ok(encoded) => encoded,
-            Err(error) => {
-                self.with(|transit| transit.count_refused(1));
-                return Err(error.into());
-            }
-        };
-        if stamped.get() && self.refuses_stamps() {
-            out.truncate(start);
-            self.with(|transit| transit.count_refused(1));
-            return Err(PushReason::NoTimestamp);
-        }
-        Ok((out.len(), encoded.timestamp_nanos))
+        });
+        (result, !stamped.get() || !self.refuses_stamps())
     }
 
     fn append_all(
@@ -236,8 +275,12 @@ impl Shared {
         }
     }
 
-    fn finish_push(&self, pushed: Result<Pushed, PushRefusal>) -> Result<Seq, PushReason> {
-        let pushed = pushed.map_err(reason_of)?;
+    #[inline(always)]
+    fn finish_push(&self, pushed: Result<Pushed, Unpushed>) -> Result<Seq, PushReason> {
+        let pushed = pushed.map_err(|unpushed| match unpushed {
+            Unpushed::Unencoded(reason) => *reason,
+            Unpushed::Refused(refusal) => reason_of(refusal),
+        })?;
         if pushed.wake {
             self.batcher.ring();
         }
@@ -249,12 +292,35 @@ impl Shared {
         report.refused.push(RefusedItem { index, reason: reason.into() });
     }
 
+    /// A point, to be encoded for this database.
+    pub(crate) const fn encoding<'a, P>(&'a self, point: &'a P) -> Encoding<'a, P> {
+        Encoding { point, encoder: &self.encoder }
+    }
+
     fn refuses_stamps(&self) -> bool {
         self.missing_timestamp == MissingTimestamp::Refuse
     }
 
     fn stamp(&self) -> i64 {
         self.stamper.stamp(Timestamp::from(SystemTime::now()).nanos())
+    }
+}
+
+/// Why a point is not in the queue, in few bytes: what is handed from branch to branch is copied each time.
+enum Unpushed {
+    Unencoded(Box<PushReason>),
+    Refused(PushRefusal),
+}
+
+impl From<Box<PushReason>> for Unpushed {
+    fn from(reason: Box<PushReason>) -> Self {
+        Self::Unencoded(reason)
+    }
+}
+
+impl From<PushRefusal> for Unpushed {
+    fn from(refusal: PushRefusal) -> Self {
+        Self::Refused(refusal)
     }
 }
 
@@ -313,5 +379,112 @@ fn reason_of(refusal: PushRefusal) -> PushReason {
         PushRefusal::Full => PushReason::Full,
         PushRefusal::TooLarge => PushReason::TooLarge,
         PushRefusal::Stopped => PushReason::Stopped,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+    use crate::values::config::{Compression, Config, WhenFull};
+    use crate::values::line_protocol::encoder::Encoder;
+
+    /// So many that there is room behind them in the buffer they lie in.
+    const POINTS: u64 = 450;
+
+    fn shared(change: impl FnOnce(&mut Config)) -> Shared {
+        let mut config = Config::new("plant", "http://127.0.0.1:9");
+        config.batch.compression = Compression::None;
+        change(&mut config);
+        let encoder = Encoder::new(config.precision, &config.lines).unwrap();
+        Shared::new(config, encoder, None, None).unwrap()
+    }
+
+    fn push(shared: &Shared, point: &Point) -> Result<Seq, PushReason> {
+        shared.push_one(&shared.destination, Room::ByPolicy, &shared.encoding(point))
+    }
+
+    fn point(n: u64) -> Point {
+        Point::new("m").field("n", n as f64).timestamp(Timestamp::from_nanos(n as i64))
+    }
+
+    fn queued(shared: &Shared) -> String {
+        let jobs = shared.with(|transit| {
+            transit.seal_up_to(u64::MAX);
+            transit.take_seal_jobs(usize::MAX, Instant::now(), 0)
+        });
+        let body = |body: bytes::Bytes| String::from_utf8(body.to_vec()).unwrap();
+        jobs.iter().map(|job| body(job.run().unwrap().body)).collect()
+    }
+
+    /// Not plain: it has to be escaped.
+    fn escaped(n: u64) -> Point {
+        point(n).tag("a", "b c")
+    }
+
+    #[test]
+    fn what_is_encoded_in_place_and_what_is_not_lie_in_the_order_they_were_pushed_in() {
+        for (points_max, has_place) in [(3, false), (1_000, true)] {
+            let shared = shared(|config| config.queue.points_max = NonZeroUsize::new(points_max).unwrap());
+            let mut expected = Vec::new();
+            for n in 1..=POINTS {
+                let point = if n % 3 == 0 { escaped(n) } else { point(n) };
+                assert_eq!(push(&shared, &point).map(Seq::number), Ok(n));
+                let mut line = Vec::new();
+                shared.encoder.encode(&point, || 0, &mut line).unwrap();
+                expected.push(String::from_utf8(line).unwrap());
+            }
+            assert_eq!(shared.place(&shared.destination).is_some(), has_place);
+            let kept = expected.len().saturating_sub(points_max);
+            assert_eq!(queued(&shared), expected[kept..].concat());
+            assert_eq!(shared.stats().ledger.accepted().points, POINTS);
+        }
+    }
+
+    #[test]
+    fn of_a_point_that_is_refused_nothing_stays_in_its_place() {
+        let shared = shared(|config| {
+            config.missing_timestamp = MissingTimestamp::Refuse;
+            config.queue.when_full = WhenFull::Refuse;
+        });
+        (1..=POINTS).for_each(|n| assert!(push(&shared, &point(n)).is_ok()));
+        assert!(shared.place(&shared.destination).is_some());
+        let refused = [
+            Point::new("m").field("n", 1.0),
+            Point::new("m").field("n", f64::NAN).timestamp(Timestamp::from_nanos(1)),
+            Point::new("m").field("n", 1.0).timestamp(Timestamp::from_nanos(i64::MIN)),
+        ];
+        for point in &refused {
+            assert!(push(&shared, point).is_err(), "{point:?}");
+        }
+        assert_eq!(shared.stats().refused_total, 3);
+        assert_eq!(push(&shared, &point(POINTS + 1)).map(Seq::number), Ok(POINTS + 1));
+        assert_eq!(queued(&shared), (1..=POINTS + 1).map(|n| format!("m n={n}.0 {n}\n")).collect::<String>());
+    }
+
+    /// It has written half a line when it panics.
+    struct Panics;
+
+    impl Encode for Panics {
+        fn encode_plain(&self, _: &dyn Fn() -> i64, out: &mut Vec<u8>) -> Option<Encoded> {
+            out.extend_from_slice(b"m n=");
+            panic!("an encoder's");
+        }
+
+        fn encode_carefully(&self, _: &dyn Fn() -> i64, _: &mut Vec<u8>) -> Result<Encoded, PointError> {
+            unreachable!("it has panicked")
+        }
+    }
+
+    #[test]
+    fn an_encoder_that_panics_leaves_nothing_in_its_place() {
+        let shared = shared(|_| ());
+        (1..=POINTS).for_each(|n| assert!(push(&shared, &point(n)).is_ok()));
+        assert!(shared.place(&shared.destination).is_some());
+        let panics = AssertUnwindSafe(|| shared.push_one(&shared.destination, Room::ByPolicy, &Panics));
+        assert!(catch_unwind(panics).is_err());
+        assert_eq!(push(&shared, &point(POINTS + 1)).map(Seq::number), Ok(POINTS + 1));
+        assert_eq!(queued(&shared), (1..=POINTS + 1).map(|n| format!("m n={n}.0 {n}\n")).collect::<String>());
     }
 }

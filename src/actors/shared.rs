@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError, Weak};
 use std::time::{Instant, SystemTime};
 
+use scopeguard::ScopeGuard;
 use tokio::sync::{broadcast, watch};
 
 use super::announce::OncePerMinute;
@@ -40,6 +41,7 @@ use crate::values::batch::Destination;
 use crate::values::config::{Compression, Config, MissingTimestamp};
 use crate::values::health::{Event, Health, Pending, SpoolHealth, Stats};
 use crate::values::ledger::Tally;
+use crate::values::line_protocol::PLAIN_BYTES_MAX;
 use crate::values::line_protocol::encoder::Encoder;
 use crate::values::seq::SpoolTag;
 
@@ -67,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) missing_timestamp: MissingTimestamp,
     /// Made when threads first meet at the transit.
     stripes: OnceLock<Box<Stripes>>,
+    /// Whether there was room for any plain line when somebody pushed last. It saves a look at a queue that is full, and slides.
+    roomy: AtomicBool,
     pub(super) room: Room,
     transit: Mutex<Transit>,
     pub(crate) encoder: Encoder,
@@ -105,6 +109,9 @@ pub(super) struct Look<'a> {
     /// Whether the batcher has something new to look at.
     pub(super) wake: bool,
 }
+
+/// The transit, which is locked, while a line is written to its tail. What is not kept is taken back, also if the writer panics.
+pub(super) type Place<'a> = ScopeGuard<MutexGuard<'a, Transit>, fn(MutexGuard<'a, Transit>)>;
 
 /// The supervisors of one database, once they run.
 #[derive(Clone, Debug, Default)]
@@ -150,6 +157,7 @@ impl Shared {
             disk: DiskLane::new()?,
             transit: Mutex::new(transit),
             stripes: OnceLock::new(),
+            roomy: AtomicBool::new(true),
             room: Room::default(),
             config: RwLock::new(Arc::new(config)),
             spool: Mutex::new(
@@ -181,6 +189,41 @@ impl Shared {
         result
     }
 
+    /// A place for a plain line, if there is one and no other thread is there.
+    #[inline]
+    pub(super) fn place(&self, destination: &Arc<Destination>) -> Option<Place<'_>> {
+        let has_stripes = || self.stripes().is_some_and(Stripes::are_open);
+        if has_stripes() || !self.roomy.load(Ordering::Relaxed) {
+            return None;
+        }
+        let transit = self.transit.try_lock().ok()?;
+        // Opened meanwhile: what lies in them comes first.
+        if has_stripes() {
+            return None;
+        }
+        if !transit.has_place(PLAIN_BYTES_MAX, destination) {
+            self.note_room(&transit);
+            return None;
+        }
+        Some(scopeguard::guard(transit, |mut transit| transit.drop_tail()))
+    }
+
+    /// Accepts the line that was written to a place.
+    #[inline]
+    pub(super) fn keep(&self, place: Place<'_>, timestamp: i64) -> Pushed {
+        let mut transit = ScopeGuard::into_inner(place);
+        let pushed = transit.keep_tail(timestamp);
+        self.end_with_room(Look { transit, wake: false });
+        pushed
+    }
+
+    fn note_room(&self, transit: &Transit) {
+        let roomy = transit.has_room(Tally::new(1, PLAIN_BYTES_MAX as u64));
+        if roomy != self.roomy.load(Ordering::Relaxed) {
+            self.roomy.store(roomy, Ordering::Relaxed);
+        }
+    }
+
     /// Accepts a line whose fate, if there is no room, is the policy's to say. The line comes in registers: in memory its parts
     /// would be read together right after each was written, and the processor waits for that.
     pub(super) fn push_line(
@@ -210,6 +253,7 @@ impl Shared {
         if met {
             self.open_stripes(&look.transit);
         }
+        self.note_room(&look.transit);
         self.end_with_room(look);
         pushed
     }

@@ -93,9 +93,7 @@ impl DatabaseHandle {
     /// The point cannot be written, is refused by a full queue, or the database is stopped. The point comes back.
     pub fn push(&self, point: Point) -> Result<Seq, PushError<Point>> {
         let shared = self.shared();
-        let pushed = shared.push_with(&shared.destination, Room::ByPolicy, |out, stamp| {
-            shared.encoder.encode(&point, stamp, out)
-        });
+        let pushed = shared.push_one(&shared.destination, Room::ByPolicy, &shared.encoding(&point));
         pushed.map_err(|reason| PushError { rejected: point, reason })
     }
 
@@ -106,9 +104,7 @@ impl DatabaseHandle {
     pub fn push_ref(&self, point: &PointRef<'_>) -> Result<Seq, PushError<()>> {
         let shared = self.shared();
         shared
-            .push_with(&shared.destination, Room::ByPolicy, |out, stamp| {
-                shared.encoder.encode_ref(point, stamp, out)
-            })
+            .push_one(&shared.destination, Room::ByPolicy, &shared.encoding(point))
             .map_err(|reason| PushError { rejected: (), reason })
     }
 
@@ -119,9 +115,7 @@ impl DatabaseHandle {
     /// As for [`push`](Self::push).
     pub fn push_to(&self, destination: &PushDestination, point: Point) -> Result<Seq, PushError<Point>> {
         let shared = self.shared();
-        let pushed = shared.push_with(&destination.0, Room::ByPolicy, |out, stamp| {
-            shared.encoder.encode(&point, stamp, out)
-        });
+        let pushed = shared.push_one(&destination.0, Room::ByPolicy, &shared.encoding(&point));
         pushed.map_err(|reason| PushError { rejected: point, reason })
     }
 
@@ -154,9 +148,7 @@ impl DatabaseHandle {
     /// the iterator panic, the panic is its caller's, and the points that it gave before are pushed.
     pub fn push_all(&self, points: impl IntoIterator<Item = Point>) -> PushReport {
         let shared = self.shared();
-        shared.push_many(points, &shared.destination, Room::ByPolicy, |point, out, stamp| {
-            shared.encoder.encode(point, stamp, out)
-        })
+        shared.push_many(points, &shared.destination, Room::ByPolicy)
     }
 
     /// Pushes a point as soon as there is room for it, whatever the policy.
@@ -168,9 +160,7 @@ impl DatabaseHandle {
     /// Dropped before it is ready, it has pushed nothing.
     pub async fn push_wait(&self, point: Point) -> Result<Seq, PushError<Point>> {
         let shared = self.shared();
-        let pushed = shared
-            .push_when_room(&shared.destination, |out, stamp| shared.encoder.encode(&point, stamp, out))
-            .await;
+        let pushed = shared.push_when_room(&shared.destination, &shared.encoding(&point)).await;
         pushed.map_err(|reason| PushError { rejected: point, reason })
     }
 
@@ -180,9 +170,7 @@ impl DatabaseHandle {
     /// As for [`push_wait`](Self::push_wait).
     pub fn blocking_push(&self, point: Point) -> Result<Seq, PushError<Point>> {
         let shared = self.shared();
-        let pushed = shared.push_with(&shared.destination, Room::Blocking, |out, stamp| {
-            shared.encoder.encode(&point, stamp, out)
-        });
+        let pushed = shared.push_one(&shared.destination, Room::Blocking, &shared.encoding(&point));
         pushed.map_err(|reason| PushError { rejected: point, reason })
     }
 

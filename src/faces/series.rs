@@ -6,7 +6,7 @@ use super::handle::DatabaseHandle;
 use crate::actors::push::Room;
 use crate::actors::shared::Shared;
 use crate::values::error::PushError;
-use crate::values::line_protocol::series::{PreparedSeries, Values};
+use crate::values::line_protocol::series::{OfSeries, PreparedSeries, Values};
 use crate::values::precision::Timestamp;
 use crate::values::seq::Seq;
 
@@ -86,7 +86,7 @@ impl<V: Values> SeriesPusher<V> {
     ) -> Result<Seq, PushError<()>> {
         let Prepared { shared, series, .. } = &*self.0;
         shared
-            .push_with(&shared.destination, room, |out, stamp| series.encode(values, timestamp, stamp, out))
+            .push_one(&shared.destination, room, &OfSeries { series, values: &values, timestamp })
             .map_err(|reason| PushError { rejected: (), reason })
     }
 }

@@ -1,7 +1,7 @@
 //! The sliding queue: encoded lines in segments, bounded in points and bytes, the oldest first out.
 //!
 //! A segment becomes a batch as it is: lines lie one after another in one buffer, so sealing copies nothing and
-//! a push costs one `memcpy` and one 4-byte offset. Dropping the oldest point moves an index; the buffer of a
+//! a push costs one `memcpy`, or none if the line is written in place, and one 4-byte offset. Dropping the oldest point moves an index; the buffer of a
 //! segment that nobody holds any more is used again, whoever was the last: the queue, a maker of bodies, or a body. Nothing
 //! here allocates for a point once buffers are warm.
 
@@ -120,6 +120,18 @@ impl Segment {
             && (Arc::ptr_eq(&self.destination, destination) || self.destination == *destination)
     }
 
+    /// Where its last line ends.
+    fn end(&self) -> usize {
+        self.ends.last().map_or(0, |end| *end as usize)
+    }
+
+    /// What lies behind the last line is one more.
+    #[inline]
+    fn end_line(&mut self, timestamp: i64) {
+        self.ends.push(u32::try_from(self.bytes.len()).expect("segment limits keep a segment under 4 GiB"));
+        self.span.include(timestamp);
+    }
+
     /// Drops its oldest points: one at least, and others as long as one of the two is lacking.
     fn drop_oldest(&mut self, lacking: Tally) -> Tally {
         let (first, start) = (self.dropped, self.start());
@@ -199,13 +211,53 @@ impl SlidingQueue {
         }
         let open = self.segments.back_mut().expect("a segment is open: the line above sees to it");
         open.bytes.extend_from_slice(line.bytes);
-        open.ends.push(u32::try_from(open.bytes.len()).expect("segment limits keep a segment under 4 GiB"));
-        open.span.include(line.timestamp);
+        open.end_line(line.timestamp);
         self.held += Tally::new(1, line.bytes.len() as u64);
         match (fits, open.is_full(limits)) {
             (_, true) => Milestone::Filled,
             (false, false) => Milestone::Opened,
             (true, false) => Milestone::None,
+        }
+    }
+
+    /// Whether a line of at most `bytes_max`, which would get the number `seq`, can be written where it stays: into the open segment's
+    /// [`tail`](Self::tail).
+    #[inline]
+    pub(crate) fn has_place(
+        &self,
+        seq: u64,
+        bytes_max: usize,
+        destination: &Arc<Destination>,
+        limits: SegmentLimits,
+    ) -> bool {
+        self.segments.back().is_some_and(|open| {
+            open.is_before(seq)
+                && !open.is_full(limits)
+                && open.bytes.len() + bytes_max <= limits.bytes_max.min(open.bytes.capacity())
+                && Arc::ptr_eq(&open.destination, destination)
+        })
+    }
+
+    /// The lines of the open segment, to write one more behind them, which then is kept or dropped before anything else is done.
+    #[inline]
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.segments.back_mut().expect("there is a place in a segment that is open").bytes
+    }
+
+    /// Takes what was written to the tail as one more point.
+    #[inline]
+    pub(crate) fn keep_tail(&mut self, timestamp: i64, limits: SegmentLimits) -> (u64, Milestone) {
+        let open = self.segments.back_mut().expect("there was a place in a segment that is open");
+        let bytes = (open.bytes.len() - open.end()) as u64;
+        open.end_line(timestamp);
+        self.held += Tally::new(1, bytes);
+        (bytes, if open.is_full(limits) { Milestone::Filled } else { Milestone::None })
+    }
+
+    /// Takes back what was written to the tail and is not kept.
+    pub(crate) fn drop_tail(&mut self) {
+        if let Some(open) = self.segments.back_mut() {
+            open.bytes.truncate(open.end());
         }
     }
 
@@ -340,6 +392,56 @@ mod tests {
             seqs,
             [SeqRange { first: 1, last: 2 }, SeqRange { first: 3, last: 3 }, SeqRange { first: 4, last: 4 }]
         );
+    }
+
+    /// Writes lines in place where that can be, and appends the others, as a push does.
+    #[test]
+    fn lines_written_in_place_lie_as_if_they_had_been_appended() {
+        let to = destination("a");
+        for (points_max, bytes_max) in [(1, 100), (3, 100), (100, 100), (100, 1_000)] {
+            let (mut rig, mut other) = (Rig::new(points_max, bytes_max), Rig::new(points_max, bytes_max));
+            let mut in_place = 0;
+            for n in 0..300_u64 {
+                let line = format!("m v={n}\n");
+                let expected = rig.push(&line, &to);
+                if other.queue.has_place(other.next, 16, &to, other.limits) {
+                    other.queue.tail().extend_from_slice(line.as_bytes());
+                    let kept = other.queue.keep_tail(other.next as i64, other.limits);
+                    assert_eq!(kept, (line.len() as u64, expected));
+                    other.next += 1;
+                    in_place += 1;
+                } else {
+                    assert_eq!(other.push(&line, &to), expected);
+                }
+                assert_eq!(rig.queue.held(), other.queue.held());
+            }
+            // With its only point a segment is full.
+            assert_eq!(in_place > 50, points_max > 1, "{in_place}");
+            let all = |mut queue: SlidingQueue| -> Vec<_> {
+                std::iter::from_fn(|| queue.take_segment())
+                    .map(|segment| (segment.seqs(), segment.span(), segment.lines().to_vec()))
+                    .collect()
+            };
+            assert_eq!(all(rig.queue), all(other.queue));
+        }
+    }
+
+    #[test]
+    fn of_a_line_that_is_not_kept_nothing_stays() {
+        let (to, elsewhere) = (destination("a"), destination("b"));
+        let mut rig = Rig::new(100, 1_000);
+        rig.queue.drop_tail();
+        assert!(!rig.queue.has_place(1, 16, &to, rig.limits), "no segment is open");
+        rig.push("m v=1\n", &to);
+        rig.queue.tail().extend_from_slice(b"m v=");
+        rig.queue.drop_tail();
+        let has_place = |rig: &Rig, seq, bytes_max, to| rig.queue.has_place(seq, bytes_max, to, rig.limits);
+        assert!(!has_place(&rig, 3, 16, &to), "behind a gap");
+        assert!(!has_place(&rig, 2, 16, &elsewhere));
+        assert!(!has_place(&rig, 2, 1_000, &to), "more than there is room for");
+        assert_eq!(rig.queue.held(), Tally::new(1, 6));
+        assert_eq!(rig.push("m v=2\n", &to), Milestone::None);
+        assert_eq!(rig.queue.take_segment().unwrap().lines(), b"m v=1\nm v=2\n");
     }
 
     #[test]

@@ -51,6 +51,35 @@ impl Transit {
         Ok(self.append(line, destination, now))
     }
 
+    /// Whether the next point, if its line has at most `bytes_max`, can be written where it stays, and pushes no other out.
+    #[inline]
+    pub(crate) fn has_place(&self, bytes_max: usize, destination: &Arc<Destination>) -> bool {
+        !self.stopped
+            && self.has_room(Tally::new(1, bytes_max as u64))
+            && self.queue.has_place(self.next_seq, bytes_max, destination, self.terms.segment)
+    }
+
+    /// Where there is a place: what lies before it. A line is written behind that, and kept or dropped before anything else is done.
+    #[inline]
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
+        self.queue.tail()
+    }
+
+    /// Accepts the point that was written to the tail.
+    #[inline]
+    pub(crate) fn keep_tail(&mut self, timestamp: i64) -> Pushed {
+        let number = self.next_seq;
+        self.next_seq += 1;
+        let (bytes, milestone) = self.queue.keep_tail(timestamp, self.terms.segment);
+        self.books.accept(Tally::new(1, bytes));
+        Pushed { number, wake: milestone != Milestone::None }
+    }
+
+    /// Takes back what was written to the tail.
+    pub(crate) fn drop_tail(&mut self) {
+        self.queue.drop_tail();
+    }
+
     /// Accepts one encoded point if that pushes no other out; otherwise it is refused, whatever the policy.
     #[inline]
     pub(crate) fn push_if_room(

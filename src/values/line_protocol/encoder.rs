@@ -4,7 +4,7 @@ use super::keyed::{Field, Keyed, Tag};
 use super::keys;
 use super::line::Lines;
 use super::name::{self, Slot};
-use super::plain::{self, PlainLine};
+use super::plain::{self, PlainLine, WritePlain};
 use super::problem::{Place, PointError, Problem};
 use super::rules::{LineRules, Portability, Unwritable};
 use super::settings::Settings;
@@ -145,38 +145,43 @@ impl Encoder {
         stamp: impl FnOnce() -> i64,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, PointError> {
-        let start = out.len();
-        let result = self.try_append(measurement, tags, fields, time, stamp, out);
-        if result.is_err() {
-            out.truncate(start);
+        let time = || self.settings.time(time, stamp);
+        match self.append_plain(measurement, tags, fields, time, out) {
+            Ok(encoded) => encoded,
+            Err(time) => self.append_carefully(measurement, tags, fields, time, out),
         }
-        result
     }
 
-    fn try_append<T: Tag, F: Field>(
+    /// Appends a point if it is plain; otherwise `time` is given back. On an error `out` is as before.
+    #[inline(always)]
+    pub(super) fn append_plain<T: Tag, F: Field, C: FnOnce() -> Result<(i64, i64), PointError>>(
         &self,
         measurement: &str,
         tags: &[T],
         fields: &[F],
-        time: Option<PointTime>,
-        stamp: impl FnOnce() -> i64,
+        time: C,
         out: &mut Vec<u8>,
-    ) -> Result<Encoded, PointError> {
-        let write = |line: &mut PlainLine<'_>| {
-            line.point(measurement, tags, &self.default_tags, fields, &self.settings)
-        };
-        let timestamp_nanos = match plain::append(out, write, || self.settings.time(time, stamp)) {
-            Ok(timestamp_nanos) => timestamp_nanos?,
-            Err(time) => {
-                self.append_carefully(measurement, tags, fields, out)?;
-                append_time(time()?, out)
-            }
-        };
-        Ok(Encoded { timestamp_nanos })
+    ) -> Result<Result<Encoded, PointError>, C> {
+        plain::append(out, &Parts { encoder: self, measurement, tags, fields }, time)
     }
 
+    /// Appends any point, or says what is wrong with it. On an error `out` is as before.
     #[cold]
-    fn append_carefully<T: Tag, F: Field>(
+    pub(super) fn append_carefully<T: Tag, F: Field>(
+        &self,
+        measurement: &str,
+        tags: &[T],
+        fields: &[F],
+        time: impl FnOnce() -> Result<(i64, i64), PointError>,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, PointError> {
+        or_as_before(out, |out| {
+            self.write_carefully(measurement, tags, fields, out)?;
+            Ok(append_time(time()?, out))
+        })
+    }
+
+    fn write_carefully<T: Tag, F: Field>(
         &self,
         measurement: &str,
         tags: &[T],
@@ -247,12 +252,41 @@ impl Encoder {
     }
 }
 
-/// Appends a space, a time in units, and the newline; the same time in nanoseconds.
-pub(crate) fn append_time((units, nanos): (i64, i64), out: &mut Vec<u8>) -> i64 {
+/// All of a point but its time.
+struct Parts<'a, T, F> {
+    encoder: &'a Encoder,
+    measurement: &'a str,
+    tags: &'a [T],
+    fields: &'a [F],
+}
+
+impl<T: Tag, F: Field> WritePlain for Parts<'_, T, F> {
+    #[inline(always)]
+    fn write(&self, line: &mut PlainLine<'_>) -> Option<()> {
+        let Self { encoder, measurement, tags, fields } = *self;
+        line.point(measurement, tags, &encoder.default_tags, fields, &encoder.settings)
+    }
+}
+
+/// What `append` appends; on an error nothing.
+pub(super) fn or_as_before<T, E>(
+    out: &mut Vec<u8>,
+    append: impl FnOnce(&mut Vec<u8>) -> Result<T, E>,
+) -> Result<T, E> {
+    let start = out.len();
+    let result = append(out);
+    if result.is_err() {
+        out.truncate(start);
+    }
+    result
+}
+
+/// Appends a space, a time in units, and the newline.
+pub(super) fn append_time((units, timestamp_nanos): (i64, i64), out: &mut Vec<u8>) -> Encoded {
     out.push(b' ');
     out.extend_from_slice(itoa::Buffer::new().format(units).as_bytes());
     out.push(b'\n');
-    nanos
+    Encoded { timestamp_nanos }
 }
 
 fn write_measurement(name: &str, portability: Portability, out: &mut Vec<u8>) -> Result<(), PointError> {
@@ -460,7 +494,8 @@ mod tests {
         #[test]
         fn the_plain_way_writes_what_the_careful_way_writes(
             names in proptest::collection::vec("[a-zü_]{1,30}|[ab,= \\\\\"#\n]{0,3}", 7),
-            float in any::<f64>(), integer in any::<i64>(), has_defaults in any::<bool>(), units in any::<i64>(),
+            float in prop_oneof![any::<f64>(), (any::<i32>(), 0..10).prop_map(|(n, places)| f64::from(n) / 10_f64.powi(places))],
+            integer in any::<i64>(), has_defaults in any::<bool>(), units in any::<i64>(),
         ) {
             let encoder = encoder(|rules| {
                 if has_defaults {
@@ -475,16 +510,11 @@ mod tests {
                 (last.as_str(), FieldRef::String(&text)),
             ];
             let (mut plain, mut careful) = (Vec::new(), Vec::new());
-            let settings = encoder.settings();
-            let was_plain = plain::append(
-                &mut plain,
-                |line| line.point(&measurement, &tags, encoder.default_tags(), &fields, settings),
-                || Ok::<_, ()>((units, 7)),
-            );
-            let result = encoder.append_carefully(&measurement, &tags, &fields, &mut careful);
-            append_time((units, 7), &mut careful);
-            if was_plain.is_ok_and(|nanos| nanos == Ok(7)) {
-                prop_assert_eq!(result, Ok(()));
+            let time = || Ok((units, 7));
+            let was_plain = encoder.append_plain(&measurement, &tags, &fields, time, &mut plain);
+            let result = encoder.append_carefully(&measurement, &tags, &fields, time, &mut careful);
+            if let Ok(encoded) = was_plain {
+                prop_assert_eq!(encoded, result);
                 prop_assert_eq!(plain, careful);
             } else {
                 prop_assert!(plain.is_empty());

@@ -26,6 +26,7 @@
 
 mod decode;
 mod digits;
+pub(crate) mod encode;
 pub(crate) mod encoder;
 mod keyed;
 mod keys;
@@ -38,3 +39,5 @@ pub(crate) mod rules;
 pub(crate) mod series;
 mod settings;
 mod value;
+
+pub(crate) use plain::LINE_BYTES_MAX as PLAIN_BYTES_MAX;

@@ -15,7 +15,7 @@ use wide::bytemuck::cast;
 use wide::u8x16;
 
 use super::digits::{self, Decimal, EIGHT_DIGITS_END};
-use super::encoder::DefaultTag;
+use super::encoder::{DefaultTag, Encoded};
 use super::keyed::{Field, Tag};
 use super::keys;
 use super::name::Slot;
@@ -23,8 +23,8 @@ use super::rules::Unsigned;
 use super::settings::Settings;
 use crate::values::point::FieldRef;
 
-/// Room for one line. It is zeroed for each point: thrice a common line, and still few nanoseconds.
-const LINE_BYTES_MAX: usize = 512;
+/// Room for one line: none that is plain is longer. It is zeroed for each point: thrice a common line, and still few nanoseconds.
+pub(crate) const LINE_BYTES_MAX: usize = 512;
 
 /// The first number of nineteen digits.
 const NINETEEN_DIGITS_MIN: i64 = 10_i64.pow(18);
@@ -32,30 +32,36 @@ const NINETEEN_DIGITS_MIN: i64 = 10_i64.pow(18);
 /// Room for the space, the digits of the longest timestamp, with its sign, and the newline.
 const TIME_BYTES_MAX: usize = 22;
 
-/// Appends what `write` writes, and behind it the time that `time` gives in units and in nanoseconds, of which the latter are returned.
-/// Where `write` gives up, `time` is given back, and `out` is as before.
+/// Something that can be written as a plain line. A closure would do, but is not inlined where a line is written in two places.
+pub(crate) trait WritePlain {
+    /// Writes all but the time; `None` if it is not plain.
+    fn write(&self, line: &mut PlainLine<'_>) -> Option<()>;
+}
+
+/// Appends what `point` writes, and behind it the time that `time` gives in units and in nanoseconds. Where the point is not plain, `time` is
+/// given back. Of what could not be appended nothing is left in `out`.
 #[inline(always)]
 pub(crate) fn append<E, T: FnOnce() -> Result<(i64, i64), E>>(
     out: &mut Vec<u8>,
-    write: impl FnOnce(&mut PlainLine<'_>) -> Option<()>,
+    point: &impl WritePlain,
     time: T,
-) -> Result<Result<i64, E>, T> {
+) -> Result<Result<Encoded, E>, T> {
     let start = out.len();
     out.resize(start + LINE_BYTES_MAX, 0);
     let Some(room) = out[start..].first_chunk_mut() else { return Err(time) };
     let mut line = PlainLine { room, at: 0, specials: u8x16::ZERO };
-    let is_plain = write(&mut line).is_some() && !line.specials.any();
-    let at = line.at;
+    let is_plain = point.write(&mut line).is_some() && !line.specials.any();
+    let end = start + line.at;
     let Some(room) = line.next().filter(|_| is_plain) else {
         out.truncate(start);
         return Err(time);
     };
-    let (nanos, bytes) = match time() {
-        Ok((units, nanos)) => (Ok(nanos), write_time(units, room)),
-        Err(error) => (Err(error), 0),
+    let (encoded, end) = match time() {
+        Ok((units, timestamp_nanos)) => (Ok(Encoded { timestamp_nanos }), end + write_time(units, room)),
+        Err(error) => (Err(error), start),
     };
-    out.truncate(start + at + bytes);
-    Ok(nanos)
+    out.truncate(end);
+    Ok(encoded)
 }
 
 /// Writes a space, a time and the newline; how many bytes that are.
@@ -440,10 +446,18 @@ mod tests {
         written_by(|line| line.point::<(&str, &str), _>("m", &[], &[], &fields, &settings), 5)
     }
 
-    fn written_by(write: impl FnOnce(&mut PlainLine<'_>) -> Option<()>, units: i64) -> Option<String> {
+    struct By<W>(W);
+
+    impl<W: Fn(&mut PlainLine<'_>) -> Option<()>> WritePlain for By<W> {
+        fn write(&self, line: &mut PlainLine<'_>) -> Option<()> {
+            self.0(line)
+        }
+    }
+
+    fn written_by(write: impl Fn(&mut PlainLine<'_>) -> Option<()>, units: i64) -> Option<String> {
         let mut out = vec![b'7'];
-        match append(&mut out, write, || Ok::<_, ()>((units, -units))) {
-            Ok(nanos) => assert_eq!(nanos, Ok(-units)),
+        match append(&mut out, &By(write), || Ok::<_, ()>((units, -units))) {
+            Ok(encoded) => assert_eq!(encoded, Ok(Encoded { timestamp_nanos: -units })),
             Err(_) => {
                 assert_eq!(out, b"7");
                 return None;
@@ -535,8 +549,9 @@ mod tests {
     #[test]
     fn a_time_that_is_none_is_handed_on() {
         let mut out = vec![7];
-        let failed = append(&mut out, |line| line.known(b"m f=t"), || Err("no time"));
-        assert_eq!(failed.map_err(drop), Ok(Err("no time")));
+        let failed =
+            append(&mut out, &By(|line: &mut PlainLine<'_>| line.known(b"m f=t")), || Err("no time"));
+        assert_eq!((failed.map_err(drop), out), (Ok(Err("no time")), vec![7]));
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::marker::PhantomData;
 
+use super::encode::Encode;
 use super::encoder::{self, Encoded, Encoder};
-use super::plain::{self, KnownName, PlainLine};
+use super::plain::{self, KnownName, PlainLine, WritePlain};
 use super::problem::{Place, PointError, Problem};
 use super::settings::Settings;
 use super::value::{self, Written};
@@ -160,47 +161,49 @@ impl<V: Values> PreparedSeries<V> {
         stamp: impl FnOnce() -> i64,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, PointError> {
-        let start = out.len();
-        let result = self.try_encode(values, timestamp, stamp, out);
-        if result.is_err() {
-            out.truncate(start);
+        V::check(values, &self.schema).map_err(|mismatch| self.mismatch(mismatch))?;
+        let time = || self.time(timestamp, stamp);
+        match self.append_plain(&values, time, out) {
+            Ok(encoded) => encoded,
+            Err(time) => self.append_carefully(&values, time, out),
         }
-        result
     }
 
-    #[inline]
-    fn try_encode(
+    /// Appends a point whose values were checked if it is plain; otherwise `time` is given back. On an error `out` is as before.
+    #[inline(always)]
+    fn append_plain<C: FnOnce() -> Result<(i64, i64), PointError>>(
         &self,
-        values: V::Of<'_>,
-        timestamp: Option<Timestamp>,
-        stamp: impl FnOnce() -> i64,
+        values: &V::Of<'_>,
+        time: C,
+        out: &mut Vec<u8>,
+    ) -> Result<Result<Encoded, PointError>, C> {
+        plain::append(out, &ValuesOf { series: self, values }, time)
+    }
+
+    /// Appends any point whose values were checked, or says what is wrong with it. On an error `out` is as before.
+    #[cold]
+    fn append_carefully(
+        &self,
+        values: &V::Of<'_>,
+        time: impl FnOnce() -> Result<(i64, i64), PointError>,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, PointError> {
-        V::check(values, &self.schema).map_err(|mismatch| self.mismatch(mismatch))?;
-        let write = |line: &mut PlainLine<'_>| {
-            line.known(&self.series)?;
-            let mut plain = Plain { series: self, line, separator: b' ' };
-            V::visit(values, &mut plain).ok()?;
-            (plain.separator == b',').then_some(())
-        };
-        let time = timestamp.map(|at| PointTime::Moment { at });
-        let timestamp_nanos = match plain::append(out, write, || self.settings.time(time, stamp)) {
-            Ok(timestamp_nanos) => timestamp_nanos?,
-            Err(time) => {
-                self.encode_carefully(values, out)?;
-                encoder::append_time(time()?, out)
-            }
-        };
-        Ok(Encoded { timestamp_nanos })
+        encoder::or_as_before(out, |out| {
+            out.extend_from_slice(&self.series);
+            let fields_start = out.len();
+            V::visit(*values, &mut Careful { series: self, out })?;
+            *out.get_mut(fields_start).ok_or_else(encoder::no_fields)? = b' ';
+            Ok(encoder::append_time(time()?, out))
+        })
     }
 
-    #[cold]
-    fn encode_carefully(&self, values: V::Of<'_>, out: &mut Vec<u8>) -> Result<(), PointError> {
-        out.extend_from_slice(&self.series);
-        let fields_start = out.len();
-        V::visit(values, &mut Careful { series: self, out })?;
-        *out.get_mut(fields_start).ok_or_else(encoder::no_fields)? = b' ';
-        Ok(())
+    #[inline(always)]
+    fn time(
+        &self,
+        timestamp: Option<Timestamp>,
+        stamp: impl FnOnce() -> i64,
+    ) -> Result<(i64, i64), PointError> {
+        self.settings.time(timestamp.map(|at| PointTime::Moment { at }), stamp)
     }
 
     #[cold]
@@ -213,12 +216,53 @@ impl<V: Values> PreparedSeries<V> {
     }
 }
 
+/// One point of a prepared series. Its values are lent: they would be copied sixteen bytes at a time right after they were written eight at
+/// a time, and the processor waits for that.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OfSeries<'s, 'v, V: Values> {
+    pub(crate) series: &'s PreparedSeries<V>,
+    pub(crate) values: &'s V::Of<'v>,
+    pub(crate) timestamp: Option<Timestamp>,
+}
+
+impl<V: Values> Encode for OfSeries<'_, '_, V> {
+    #[inline(always)]
+    fn encode_plain(&self, stamp: &dyn Fn() -> i64, out: &mut Vec<u8>) -> Option<Encoded> {
+        let Self { series, values, timestamp } = *self;
+        V::check(*values, &series.schema).ok()?;
+        series.append_plain(values, || series.time(timestamp, stamp), out).ok()?.ok()
+    }
+
+    #[inline(always)]
+    fn encode_carefully(&self, stamp: &dyn Fn() -> i64, out: &mut Vec<u8>) -> Result<Encoded, PointError> {
+        let Self { series, values, timestamp } = *self;
+        V::check(*values, &series.schema).map_err(|mismatch| series.mismatch(mismatch))?;
+        series.append_carefully(values, || series.time(timestamp, stamp), out)
+    }
+}
+
 /// Takes the values of a point one by one, each with the place of its field.
 #[doc(hidden)]
 pub trait FieldSink {
     type Refusal;
 
     fn value(&mut self, at: usize, value: FieldRef<'_>) -> Result<(), Self::Refusal>;
+}
+
+/// All of a point but its time.
+struct ValuesOf<'s, 'v, V: Values> {
+    series: &'s PreparedSeries<V>,
+    values: &'s V::Of<'v>,
+}
+
+impl<V: Values> WritePlain for ValuesOf<'_, '_, V> {
+    #[inline(always)]
+    fn write(&self, line: &mut PlainLine<'_>) -> Option<()> {
+        line.known(&self.series.series)?;
+        let mut plain = Plain { series: self.series, line, separator: b' ' };
+        V::visit(*self.values, &mut plain).ok()?;
+        (plain.separator == b',').then_some(())
+    }
 }
 
 struct Plain<'a, 'o, V: Values> {
