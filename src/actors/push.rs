@@ -387,6 +387,7 @@ mod tests {
     use std::num::NonZeroUsize;
 
     use super::*;
+    use crate::actors::stripes::Stripes;
     use crate::values::config::{Compression, Config, WhenFull};
     use crate::values::line_protocol::encoder::Encoder;
 
@@ -409,15 +410,6 @@ mod tests {
         Point::new("m").field("n", n as f64).timestamp(Timestamp::from_nanos(n as i64))
     }
 
-    fn queued(shared: &Shared) -> String {
-        let jobs = shared.with(|transit| {
-            transit.seal_up_to(u64::MAX);
-            transit.take_seal_jobs(usize::MAX, Instant::now(), 0)
-        });
-        let body = |body: bytes::Bytes| String::from_utf8(body.to_vec()).unwrap();
-        jobs.iter().map(|job| body(job.run().unwrap().body)).collect()
-    }
-
     /// Not plain: it has to be escaped.
     fn escaped(n: u64) -> Point {
         point(n).tag("a", "b c")
@@ -437,7 +429,7 @@ mod tests {
             }
             assert_eq!(shared.place(&shared.destination).is_some(), has_place);
             let kept = expected.len().saturating_sub(points_max);
-            assert_eq!(queued(&shared), expected[kept..].concat());
+            assert_eq!(shared.queued(), expected[kept..].concat());
             assert_eq!(shared.stats().ledger.accepted().points, POINTS);
         }
     }
@@ -460,7 +452,23 @@ mod tests {
         }
         assert_eq!(shared.stats().refused_total, 3);
         assert_eq!(push(&shared, &point(POINTS + 1)).map(Seq::number), Ok(POINTS + 1));
-        assert_eq!(queued(&shared), (1..=POINTS + 1).map(|n| format!("m n={n}.0 {n}\n")).collect::<String>());
+        assert_eq!(shared.queued(), (1..=POINTS + 1).map(|n| format!("m n={n}.0 {n}\n")).collect::<String>());
+    }
+
+    #[test]
+    fn while_lines_are_put_into_stripes_none_is_written_in_place() {
+        let shared = shared(|config| config.batch.points_max = NonZeroUsize::MAX);
+        (1..=POINTS).for_each(|n| assert!(push(&shared, &point(n)).is_ok()));
+        shared.open_stripes(&shared.look().transit);
+        assert!(shared.place(&shared.destination).is_none());
+        for n in POINTS + 1..=POINTS + 10 {
+            assert_eq!(push(&shared, &point(n)).map(Seq::number), Ok(n));
+        }
+        assert!(shared.stripes().is_some_and(Stripes::are_open));
+        assert_eq!(
+            shared.queued(),
+            (1..=POINTS + 10).map(|n| format!("m n={n}.0 {n}\n")).collect::<String>()
+        );
     }
 
     /// It has written half a line when it panics.
@@ -485,6 +493,6 @@ mod tests {
         let panics = AssertUnwindSafe(|| shared.push_one(&shared.destination, Room::ByPolicy, &Panics));
         assert!(catch_unwind(panics).is_err());
         assert_eq!(push(&shared, &point(POINTS + 1)).map(Seq::number), Ok(POINTS + 1));
-        assert_eq!(queued(&shared), (1..=POINTS + 1).map(|n| format!("m n={n}.0 {n}\n")).collect::<String>());
+        assert_eq!(shared.queued(), (1..=POINTS + 1).map(|n| format!("m n={n}.0 {n}\n")).collect::<String>());
     }
 }

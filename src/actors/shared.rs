@@ -490,6 +490,17 @@ impl Shared {
         Ok((self.transit.lock().unwrap_or_else(PoisonError::into_inner), true))
     }
 
+    /// Everything in the queue, in the order it is sent in. The queue is empty then.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> String {
+        let jobs = self.with(|transit| {
+            transit.seal_up_to(u64::MAX);
+            transit.take_seal_jobs(usize::MAX, Instant::now(), 0)
+        });
+        let body = |body: bytes::Bytes| String::from_utf8(body.to_vec()).expect("lines are UTF-8");
+        jobs.iter().map(|job| body(job.run().expect("it compresses nothing").body)).collect()
+    }
+
     fn pace(&self) -> MutexGuard<'_, Pace> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -330,16 +330,6 @@ mod tests {
         numbers.into_iter().map(line).collect()
     }
 
-    /// Everything in the queue, in the order it is sent in.
-    fn queued(shared: &Shared) -> String {
-        let jobs = shared.with(|transit| {
-            transit.seal_up_to(u64::MAX);
-            transit.take_seal_jobs(usize::MAX, Instant::now(), 0)
-        });
-        let body = |body: bytes::Bytes| String::from_utf8(body.to_vec()).unwrap();
-        jobs.iter().map(|job| body(job.run().unwrap().body)).collect()
-    }
-
     /// By turns from two threads that have stripes of their own.
     fn push_from_two_stripes(shared: &Shared, numbers: RangeInclusive<u64>) {
         let turn = AtomicU64::new(*numbers.start());
@@ -378,7 +368,7 @@ mod tests {
         assert_eq!(push(&shared, 201), Ok(201));
         open(&shared);
         push_from_two_stripes(&shared, 202..=300);
-        assert_eq!(queued(&shared), lines(1..=300));
+        assert_eq!(shared.queued(), lines(1..=300));
         assert_eq!(shared.stats().ledger.accepted().points, 300);
     }
 
@@ -388,7 +378,7 @@ mod tests {
         let last = 10 * LINES_MAX as u64;
         push_from_two_stripes(&shared, 2..=last);
         assert!(are_open(&shared));
-        assert_eq!(queued(&shared), lines(1..=last));
+        assert_eq!(shared.queued(), lines(1..=last));
     }
 
     #[test]
@@ -399,7 +389,7 @@ mod tests {
         assert!(are_open(&shared));
         assert_eq!(push(&shared, last), Ok(last));
         assert!(!are_open(&shared));
-        assert_eq!(queued(&shared), lines(1..=last));
+        assert_eq!(shared.queued(), lines(1..=last));
     }
 
     #[test]
@@ -409,7 +399,7 @@ mod tests {
         let stats = shared.stats();
         assert_eq!(stats.pending.points, 50);
         assert_eq!(stats.ledger.of(Fate::Shed(ShedReason::QueueFull)).points, 950);
-        assert_eq!(queued(&shared), lines(951..=1_000));
+        assert_eq!(shared.queued(), lines(951..=1_000));
     }
 
     #[test]
@@ -419,7 +409,7 @@ mod tests {
         let stats = shared.stats();
         assert_eq!(stats.pending.points, 2_000);
         assert_eq!(stats.ledger.of(Fate::Shed(ShedReason::QueueFull)).points, 3_000);
-        assert_eq!(queued(&shared), lines(3_001..=5_000));
+        assert_eq!(shared.queued(), lines(3_001..=5_000));
     }
 
     /// To take a look would close them, and the next push would open them again, and so on.
@@ -445,14 +435,14 @@ mod tests {
         });
         let staged: usize = shared.stripes().unwrap().all().iter().map(|stripe| stripe.lines.len()).sum();
         assert_eq!((staged, are_open(&shared)), (1, true));
-        assert_eq!(queued(&shared), lines(1..=2));
+        assert_eq!(shared.queued(), lines(1..=2));
     }
 
     #[test]
     fn a_queue_that_drops_the_newest_keeps_the_first_in_stripes_as_well() {
         let shared = opened(WhenFull::DropNewest, 50);
         push_from_two_stripes(&shared, 2..=1_000);
-        assert_eq!(queued(&shared), lines(1..=50));
+        assert_eq!(shared.queued(), lines(1..=50));
         assert_eq!(shared.stats().ledger.accepted().points, 1_000);
     }
 
@@ -479,13 +469,13 @@ mod tests {
         assert_eq!(push(&shared, 4), Ok(4));
         let elsewhere = Arc::new(Destination::new("elsewhere"));
         assert_eq!(shared.push_line(b"m n=5i\n", 0, &elsewhere).map(|pushed| pushed.number), Ok(5));
-        assert_eq!(queued(&shared), lines(1..=2) + &long + &lines(4..=5));
+        assert_eq!(shared.queued(), lines(1..=2) + &long + &lines(4..=5));
     }
 
     #[test]
     fn without_a_point_whose_age_is_watched_there_are_no_stripes() {
         let shared = opened(WhenFull::DropOldest, 100_000);
-        assert_eq!(queued(&shared), lines(1..=1));
+        assert_eq!(shared.queued(), lines(1..=1));
         open(&shared);
         assert!(!are_open(&shared));
     }
@@ -498,7 +488,7 @@ mod tests {
         assert_eq!(push(&shared, 3), Err(PushRefusal::Stopped));
         open(&shared);
         assert_eq!(push(&shared, 3), Err(PushRefusal::Stopped));
-        assert_eq!(queued(&shared), lines(1..=2));
+        assert_eq!(shared.queued(), lines(1..=2));
     }
 
     #[test]
