@@ -69,6 +69,7 @@ impl Shared {
         self.finish_push(self.push_to_end(destination, room, point))
     }
 
+    /// The same up to the queue, with what came of it in few bytes.
     #[inline(always)]
     fn push_to_end(
         &self,

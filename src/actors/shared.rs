@@ -217,6 +217,7 @@ impl Shared {
         pushed
     }
 
+    /// Writes only where that changes: threads that push read it.
     fn note_room(&self, transit: &Transit) {
         let roomy = transit.has_room(Tally::new(1, PLAIN_BYTES_MAX as u64));
         if roomy != self.roomy.load(Ordering::Relaxed) {
