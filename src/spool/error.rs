@@ -41,6 +41,11 @@ pub enum SpoolErrorKind {
     },
     /// The file is something else than a spool. It was not touched.
     NotASpool,
+    /// The file's pages are so large that no batch finds room in `bytes_max` of them. It was not touched.
+    TooSmall {
+        /// What `bytes_max` has to be at the least, for this file.
+        bytes_max_min: u64,
+    },
     /// The disk is full.
     DiskFull,
     /// Reading or writing failed. The spool must be opened again.
@@ -126,6 +131,12 @@ impl fmt::Display for SpoolErrorKind {
                 write!(f, "written by a newer version (schema {found}, this one knows {known})")
             }
             Self::NotASpool => f.write_str("not a spool file"),
+            Self::TooSmall { bytes_max_min } => {
+                write!(
+                    f,
+                    "spool.bytes_max holds no batch: with the pages of this file {bytes_max_min} bytes are needed"
+                )
+            }
             Self::DiskFull => f.write_str("disk full"),
             Self::Io => f.write_str("input or output failed"),
             Self::Damaged => f.write_str("file damaged"),

@@ -12,7 +12,7 @@ use super::heritage::{self, Heritage};
 use super::lock::SpoolLock;
 use super::log::Log;
 use super::maintain::{Tidied, Unseen};
-use super::options::SpoolOptions;
+use super::options::{self, SpoolOptions};
 use super::page;
 use super::pages;
 use super::paths::{self, Paths};
@@ -89,8 +89,8 @@ impl Spool {
     /// what can be read of it is copied.
     ///
     /// # Errors
-    /// [`SpoolErrorKind::Locked`], [`SpoolErrorKind::NewerSchema`] and [`SpoolErrorKind::NotASpool`] leave everything
-    /// untouched; [`SpoolErrorKind::DiskFull`], which says how much room there is, and [`SpoolErrorKind::Io`] may pass.
+    /// [`SpoolErrorKind::Locked`], [`SpoolErrorKind::NewerSchema`], [`SpoolErrorKind::NotASpool`] and [`SpoolErrorKind::TooSmall`]
+    /// leave everything untouched; [`SpoolErrorKind::DiskFull`], which says how much room there is, and [`SpoolErrorKind::Io`] may pass.
     pub(crate) fn open(options: &SpoolOptions, now: SystemTime) -> Result<(Self, Opened), SpoolError> {
         Self::reopen(options, &Heritage::default(), now)
     }
@@ -123,14 +123,14 @@ impl Spool {
         let mut lock = SpoolLock::acquire(&paths)?;
         heritage.part(&paths).during(&during)?;
 
-        let mut salvaged = set_aside::resume(&paths)?;
+        let mut salvaged = set_aside::resume(&paths, Some(options.page_bytes))?;
         // What was salvaged need not know who it was.
         let kin = if salvaged.is_some() { &Heritage::default() } else { heritage };
         let mut found = match open_file(&paths, &mut lock, kin, options, &during) {
             Err(error) if error.kind() == SpoolErrorKind::Damaged && was_ours => {
                 log::error!(file = %paths.name(), %error, "the spool is damaged: setting it aside");
                 set_aside::mark(&paths, now)?;
-                salvaged = set_aside::resume(&paths)?;
+                salvaged = set_aside::resume(&paths, Some(options.page_bytes))?;
                 open_file(&paths, &mut lock, &Heritage::default(), options, &during)?
             }
             Err(error) if error.kind() == SpoolErrorKind::Damaged => {
@@ -325,6 +325,10 @@ pub(super) fn open_file(
             && Log::open(&paths.wal(), page_bytes).during(during)?.hides_commits()
         {
             return Err(SpoolError::new(SpoolErrorKind::Damaged, during));
+        }
+        let bytes_max_min = options::bytes_max_min(page_bytes);
+        if matches!(probed, Probed::Spool { .. }) && options.bytes_max < bytes_max_min {
+            return Err(SpoolError::new(SpoolErrorKind::TooSmall { bytes_max_min }, during));
         }
         if matches!(probed, Probed::Spool { .. }) && !is_new(&looking).during(during)? {
             // Before anything is written: what is set aside shall be what was found, and what is another's left alone.

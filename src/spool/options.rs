@@ -25,7 +25,7 @@ pub(crate) struct SpoolOptions {
     /// Bytes that the quarantine takes up: bodies as stored, and a share for each batch. Beyond it the oldest are given up,
     /// counted as `rejected`.
     pub(crate) quarantine_bytes_max: u64,
-    /// Of a file that is made. One that is there keeps its own.
+    /// Of a file that is made, also of one that replaces a damaged one. One that is there keeps its own.
     pub(crate) page_bytes: u64,
 }
 
@@ -47,7 +47,7 @@ impl SpoolOptions {
     /// # Errors
     /// No batch would ever find room in it.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        if self.bytes_max >= FILE_PAGES_MIN * self.page_bytes {
+        if self.bytes_max >= bytes_max_min(self.page_bytes) {
             return Ok(());
         }
         let reason = format!(
@@ -71,6 +71,11 @@ impl SpoolOptions {
             page_bytes: page::MEDIUM,
         }
     }
+}
+
+/// The least bound of a file with such pages in which a batch finds room.
+pub(super) const fn bytes_max_min(page_bytes: u64) -> u64 {
+    FILE_PAGES_MIN * page_bytes
 }
 
 #[cfg(test)]

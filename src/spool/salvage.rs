@@ -46,8 +46,14 @@ pub struct SalvageReport {
 
 /// Puts a fresh file in the place of the one set aside, with all that can be read of it.
 ///
-/// The fresh file is built under another name and renamed when it is whole, so that a crash begins it again.
-pub(super) fn replace(paths: &Paths, aside: &Paths) -> Result<SalvageReport, SpoolError> {
+/// The fresh file is built under another name and renamed when it is whole, so that a crash begins it again. Its pages have so many
+/// bytes, or as many as those of the old one seem to have: where too little is left of that to tell, they are not what the bounds of
+/// the spool are for.
+pub(super) fn replace(
+    paths: &Paths,
+    aside: &Paths,
+    page_bytes: Option<u64>,
+) -> Result<SalvageReport, SpoolError> {
     let during = format!("salvage {}", aside.name());
     let fresh = Paths { database: paths.beside(".salvage") };
     for part in ["", "-wal", "-shm"] {
@@ -55,8 +61,8 @@ pub(super) fn replace(paths: &Paths, aside: &Paths) -> Result<SalvageReport, Spo
     }
     steps::create(&fresh.database).during(&during)?;
     let pages = Pages::open(aside).during(&during)?;
-    let mut conn =
-        schema::connect_to_write(&fresh.database, SyncMode::Normal, pages.page_bytes()).during(&during)?;
+    let page_bytes = page_bytes.unwrap_or(pages.page_bytes());
+    let mut conn = schema::connect_to_write(&fresh.database, SyncMode::Normal, page_bytes).during(&during)?;
     schema::migrate(&mut conn, &during)?;
     steps::step().during(&during)?;
 

@@ -45,8 +45,9 @@ pub(super) fn mark(paths: &Paths, now: SystemTime) -> Result<(), SpoolError> {
     steps::write(&marker, paths, &suffix).during(during)
 }
 
-/// Does what [`mark`] announced, if it did: moves the files, salvages into a new one, puts that in place.
-pub(super) fn resume(paths: &Paths) -> Result<Option<SalvageReport>, SpoolError> {
+/// Does what [`mark`] announced, if it did: moves the files, salvages into a new one with [such pages](salvage::replace), puts that
+/// in place.
+pub(super) fn resume(paths: &Paths, page_bytes: Option<u64>) -> Result<Option<SalvageReport>, SpoolError> {
     let during = format!("set {} aside", paths.name());
     let marker = paths.beside(MARKER);
     let suffix = match fs::read_to_string(&marker) {
@@ -65,7 +66,7 @@ pub(super) fn resume(paths: &Paths) -> Result<Option<SalvageReport>, SpoolError>
             move_once(&paths.beside(part), &aside.beside(part)).during(&during)?;
         }
         steps::sync_folder(paths).during(&during)?;
-        Some(salvage::replace(paths, &aside)?)
+        Some(salvage::replace(paths, &aside, page_bytes)?)
     };
     steps::remove(&marker).during(during)?;
     Ok(report)

@@ -102,14 +102,14 @@ pub fn salvage(path: impl AsRef<Path>) -> Result<Option<SalvageReport>, SpoolErr
     if paths.database.exists() {
         lock.hold_file(&paths)?;
     }
-    if let Some(report) = set_aside::resume(&paths)? {
+    if let Some(report) = set_aside::resume(&paths, None)? {
         return Ok(Some(report));
     }
     if verify_at(&paths, None)?.sound {
         return Ok(None);
     }
     set_aside::mark(&paths, std::time::SystemTime::now())?;
-    set_aside::resume(&paths)
+    set_aside::resume(&paths, None)
 }
 
 /// The paths of a spool of which at least something is there.

@@ -1,9 +1,10 @@
 //! Damaged files: set aside, salvaged, accounted for.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 
 use super::*;
+use crate::spool::page;
 use crate::values::fate::QuarantineReason;
 
 /// Forty batches, two of them delivered, one in quarantine, some in the log only. Returns the bodies still to be sent.
@@ -92,6 +93,23 @@ fn a_wiped_header_costs_no_batch() {
     assert_eq!((report.batches, report.quarantine_batches, report.damaged_points), (27, 1, Some(0)));
     assert_eq!(opened.ledger.of(Fate::Delivered).points, 20);
     assert!(!log.is_empty() && !bench.beside(".damaged").exists());
+}
+
+/// Nothing of the old file tells how large its pages were. With larger ones than are asked for no batch would find room in the bound.
+#[test]
+fn a_file_of_which_nothing_is_left_is_replaced_by_one_that_holds_batches() {
+    for page_bytes in page::SIZES {
+        let mut bench = Bench::new();
+        (bench.options.page_bytes, bench.options.bytes_max) = (page_bytes, 20 * page_bytes);
+        let (life, _) = bench.open();
+        life.close();
+        File::options().write(true).open(bench.path()).unwrap().set_len(16).unwrap();
+        let (mut life, opened) = bench.open();
+        assert!(opened.salvaged.is_some() && opened.is_fallen);
+        assert_eq!(life.spool.page_bytes, page_bytes);
+        assert_eq!(life.append(&[b"new"]).withheld, None, "pages of {page_bytes}");
+        assert_eq!(life.bodies(), ["new"]);
+    }
 }
 
 #[test]

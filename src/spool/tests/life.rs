@@ -1,6 +1,7 @@
 //! Opening, closing, crashing, locking.
 
 use super::*;
+use crate::spool::page;
 
 #[test]
 fn a_new_spool_begins_with_number_one_and_is_empty() {
@@ -49,6 +50,27 @@ fn a_file_whose_creation_was_cut_short_is_begun_afresh() {
     assert_eq!((opened.seq_next, opened.unclean_end), (1, false));
     life.append(&[b"one"]);
     assert_eq!(life.bodies(), ["one"]);
+}
+
+#[test]
+fn a_file_with_larger_pages_than_its_bound_allows_is_not_opened() {
+    let mut bench = Bench::new();
+    let (mut life, _) = bench.open();
+    life.append(&[b"one"]);
+    life.close();
+    let before = std::fs::read(bench.path()).unwrap();
+    let bytes_max_min = 20 * page::MEDIUM;
+    (bench.options.page_bytes, bench.options.bytes_max) = (page::SMALL, bytes_max_min - 1);
+    assert_eq!(bench.options.check(), Ok(()), "by itself it is well");
+    let error = Spool::open(&bench.options, now()).unwrap_err();
+    assert_eq!(error.kind(), SpoolErrorKind::TooSmall { bytes_max_min });
+    assert!(error.to_string().contains("spool.bytes_max") && !error.is_retryable(), "{error}");
+    assert_eq!(std::fs::read(bench.path()).unwrap(), before);
+
+    bench.options.bytes_max = bytes_max_min;
+    let (mut life, _) = bench.open();
+    assert_eq!(life.bodies(), ["one"]);
+    assert_eq!(life.append(&[b"two"]).withheld, None);
 }
 
 #[test]

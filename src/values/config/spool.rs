@@ -44,7 +44,8 @@ pub struct SpoolConfig {
     /// How long the counters of what never touched the disk may be only in memory. Default: 10 s.
     #[serde(default = "defaults::ledger_interval", with = "humantime_serde")]
     pub ledger_interval: Duration,
-    /// The pages of a file that is made; one that is there keeps its own. Default: [`PageSize::Auto`].
+    /// The pages of a file that is made; one that is there keeps its own. Whichever they are, `bytes_max` has to hold twenty of them, or
+    /// `start` fails. Default: [`PageSize::Auto`].
     #[serde(default)]
     pub page_size: PageSize,
 }
