@@ -2,7 +2,7 @@
 //!
 //! A plain point is encoded where it stays: in the buffer that becomes the body. Other threads have read that memory meanwhile, and it
 //! comes from afar; while a point is encoded there is time for that, where a copy would make the unlocking wait for it. Everything
-//! else is encoded first and then appended: what is escaped or refused, or meets a full queue or another thread.
+//! else is encoded first and then appended: what is long or refused, or meets a full queue or another thread.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -390,6 +390,7 @@ mod tests {
     use super::*;
     use crate::actors::stripes::Stripes;
     use crate::values::config::{Compression, Config, WhenFull};
+    use crate::values::line_protocol::PLAIN_BYTES_MAX;
     use crate::values::line_protocol::encoder::Encoder;
 
     /// So many that there is room behind them in the buffer they lie in.
@@ -411,9 +412,9 @@ mod tests {
         Point::new("m").field("n", n as f64).timestamp(Timestamp::from_nanos(n as i64))
     }
 
-    /// Not plain: it has to be escaped.
-    fn escaped(n: u64) -> Point {
-        point(n).tag("a", "b c")
+    /// Not plain.
+    fn long(n: u64) -> Point {
+        point(n).tag("a", "b".repeat(PLAIN_BYTES_MAX))
     }
 
     #[test]
@@ -422,7 +423,7 @@ mod tests {
             let shared = shared(|config| config.queue.points_max = NonZeroUsize::new(points_max).unwrap());
             let mut expected = Vec::new();
             for n in 1..=POINTS {
-                let point = if n % 3 == 0 { escaped(n) } else { point(n) };
+                let point = if n % 3 == 0 { long(n) } else { point(n) };
                 assert_eq!(push(&shared, &point).map(Seq::number), Ok(n));
                 let mut line = Vec::new();
                 shared.encoder.encode(&point, || 0, &mut line).unwrap();

@@ -6,7 +6,7 @@ use crate::values::point::{Point, PointRef, PointTime};
 
 /// A point, in whatever form, and what encodes it.
 pub(crate) trait Encode {
-    /// Appends it, if it is a plain line: one of at most [`PLAIN_BYTES_MAX`](super::PLAIN_BYTES_MAX) bytes. If it is not, or is
+    /// Appends it, if it is [plain](super::plain): a line of at most [`PLAIN_BYTES_MAX`](super::PLAIN_BYTES_MAX) bytes. If it is not, or is
     /// refused, nothing is appended.
     ///
     /// `stamp` is asked for a timestamp if the point has none.

@@ -38,6 +38,7 @@ pub(crate) mod raw;
 pub(crate) mod rules;
 pub(crate) mod series;
 mod settings;
+mod texts;
 mod value;
 
 pub(crate) use plain::LINE_BYTES_MAX as PLAIN_BYTES_MAX;

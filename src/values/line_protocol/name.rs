@@ -32,20 +32,31 @@ pub(crate) fn write(
     }
     let mut copied = 0;
     for (at, &byte) in name.iter().enumerate() {
-        match byte {
-            0..0x20 | 0x7f => return Err(Problem::ControlCharacter),
-            b'\\' => check_backslash(slot, name.get(at + 1).copied(), portability)?,
-            b'=' if slot == Slot::Measurement => {}
-            b',' | b' ' | b'=' => {
-                out.extend_from_slice(&name[copied..at]);
-                out.push(b'\\');
-                copied = at;
-            }
-            _ => {}
+        if escapes(slot, byte, name.get(at + 1).copied(), portability)? {
+            out.extend_from_slice(&name[copied..at]);
+            out.push(b'\\');
+            copied = at;
         }
     }
     out.extend_from_slice(&name[copied..]);
     Ok(())
+}
+
+/// Whether a backslash belongs before a byte of a name, with `next` behind it.
+#[inline(always)]
+pub(crate) fn escapes(
+    slot: Slot,
+    byte: u8,
+    next: Option<u8>,
+    portability: Portability,
+) -> Result<bool, Problem> {
+    match byte {
+        0..0x20 | 0x7f => Err(Problem::ControlCharacter),
+        b'\\' => check_backslash(slot, next, portability).map(|()| false),
+        b'=' => Ok(slot != Slot::Measurement),
+        b',' | b' ' => Ok(true),
+        _ => Ok(false),
+    }
 }
 
 /// How long a key that can be written becomes by escaping.

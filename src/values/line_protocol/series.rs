@@ -177,7 +177,7 @@ impl<V: Values> PreparedSeries<V> {
         time: C,
         out: &mut Vec<u8>,
     ) -> Result<Result<Encoded, PointError>, C> {
-        plain::append(out, &ValuesOf { series: self, values }, time)
+        plain::append(out, ValuesOf { series: self, values }, time)
     }
 
     /// Appends any point whose values were checked, or says what is wrong with it. On an error `out` is as before.
@@ -255,9 +255,17 @@ struct ValuesOf<'s, 'v, V: Values> {
     values: &'s V::Of<'v>,
 }
 
+impl<V: Values> Clone for ValuesOf<'_, '_, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V: Values> Copy for ValuesOf<'_, '_, V> {}
+
 impl<V: Values> WritePlain for ValuesOf<'_, '_, V> {
     #[inline(always)]
-    fn write(&self, line: &mut PlainLine<'_>) -> Option<()> {
+    fn write<const MENDS: bool>(self, line: &mut PlainLine<'_, MENDS>) -> Option<()> {
         line.known(&self.series.series)?;
         let mut plain = Plain { series: self.series, line, separator: b' ' };
         V::visit(*self.values, &mut plain).ok()?;
@@ -265,13 +273,13 @@ impl<V: Values> WritePlain for ValuesOf<'_, '_, V> {
     }
 }
 
-struct Plain<'a, 'o, V: Values> {
+struct Plain<'a, 'o, V: Values, const MENDS: bool> {
     series: &'a PreparedSeries<V>,
-    line: &'a mut PlainLine<'o>,
+    line: &'a mut PlainLine<'o, MENDS>,
     separator: u8,
 }
 
-impl<V: Values> FieldSink for Plain<'_, '_, V> {
+impl<V: Values, const MENDS: bool> FieldSink for Plain<'_, '_, V, MENDS> {
     type Refusal = ();
 
     #[inline(always)]

@@ -3,6 +3,7 @@
 use super::problem::Problem;
 use super::rules::{Portability, Unsigned, Unwritable};
 use super::settings::Settings;
+use super::texts::{self, Quoted};
 use crate::values::point::FieldRef;
 
 /// InfluxDB 3.x refuses longer strings; 1.x and 2.x have no limit of their own.
@@ -75,7 +76,7 @@ pub(crate) fn write_string(value: &str, settings: &Settings, out: &mut Vec<u8>) 
     let mut copied = 0;
     // Backslashes are doubled even where a server would take a single one: decoders of other
     // projects turn `\n` into a newline.
-    while let Some(found) = bytes[copied..].iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+    while let Some(found) = texts::find::<Quoted>(&bytes[copied..]) {
         out.extend_from_slice(&bytes[copied..copied + found]);
         out.extend_from_slice(&[b'\\', bytes[copied + found]]);
         copied += found + 1;
