@@ -1,9 +1,9 @@
 //! The fast way for points with nothing unusual about them.
 //!
 //! Nearly every point is short and good, and most have their tags sorted and need no escaping. Those are written at the first go. It
-//! only notes what it finds to be mended: a branch for each text costs a fifteenth of all. A second go sorts and escapes. What is not
-//! plain for that either is written, or refused with a reason, by the careful way in [`encoder`](super::encoder). What both ways can
-//! write they write alike; tests compare them.
+//! only notes what it finds to be mended: a branch for each text costs a fifteenth of all. A second go sorts, escapes, and leaves blank
+//! tags out. What is not plain for that either is written, or refused with a reason, by the careful way in
+//! [`encoder`](super::encoder). What both ways can write they write alike; tests compare them.
 //!
 //! A `Vec` keeps its length in memory, where each append waits for the one before; so a line is written into a slice of fixed length,
 //! in the [chunks](super::texts) that its texts are copied in.
@@ -15,7 +15,7 @@ use super::encoder::{DefaultTag, Encoded};
 use super::keyed::{Field, Tag};
 use super::keys;
 use super::name::Slot;
-use super::rules::Unsigned;
+use super::rules::{Unsigned, Unwritable};
 use super::settings::Settings;
 use super::texts::{self, Kind, Known, Name, Quoted};
 use crate::values::point::FieldRef;
@@ -128,7 +128,7 @@ impl KnownName {
     }
 }
 
-/// A line being written, which sorts and escapes if it `MENDS`. `None` from a method says that the line is not plain.
+/// A line being written; if it `MENDS`, at the second go. `None` from a method says that the line is not plain.
 #[derive(Debug)]
 pub(crate) struct PlainLine<'o, const MENDS: bool> {
     room: &'o mut [u8; LINE_BYTES_MAX],
@@ -191,13 +191,21 @@ impl<const MENDS: bool> PlainLine<'_, MENDS> {
                 }
                 defaults = rest;
             }
+            let before = self.at;
             let head = self.text(b',', key.as_bytes(), Name::new(Slot::TagKey, settings))?;
             // An empty key is none, too: it does not come after the first of all.
             let is_next = last < head || (last == head && place > 0 && tag_at(place - 1).key() < key);
-            if !is_next || may_be_reserved(Slot::TagKey, head) || value.is_empty() {
+            if !is_next || may_be_reserved(Slot::TagKey, head) {
                 return None;
             }
             last = head;
+            if value.is_empty() {
+                if !MENDS || settings.blank_tags == Unwritable::Refuse {
+                    return None;
+                }
+                self.at = before;
+                continue;
+            }
             self.text(b'=', value.as_bytes(), Name::new(Slot::TagValue, settings))?;
         }
         defaults.iter().try_for_each(|default| self.known(&default.escaped))
@@ -471,6 +479,25 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn blank_tags_are_left_out_and_hide_defaults() {
+        let default_tags = [("b".to_owned(), "x".to_owned()), ("c".to_owned(), "y".to_owned())].into();
+        let rules = LineRules { default_tags, ..LineRules::default() };
+        let encoder = Encoder::new(Default::default(), &rules).unwrap();
+        let fields = [("f", FieldRef::Boolean(true))];
+        for (tags, line) in [
+            ([("a", ""), ("b", "")], "7m,c=y f=t 5\n"),
+            ([("b", ""), ("a", "v")], "7m,a=v,c=y f=t 5\n"),
+            ([("d", ""), ("e", " ")], "7m,b=x,c=y,e=\\  f=t 5\n"),
+        ] {
+            assert_eq!(written(&encoder, ("m", &tags, &fields)).unwrap(), line);
+        }
+        assert_eq!(written(&encoder, ("m", &[("a", ""), ("a", "")], &fields)), None, "it is refused");
+        let refuse = LineRules { blank_tags: Unwritable::Refuse, ..LineRules::default() };
+        let encoder = Encoder::new(Default::default(), &refuse).unwrap();
+        assert_eq!(written(&encoder, ("m", &[("a", "")], &fields)), None);
     }
 
     #[test]

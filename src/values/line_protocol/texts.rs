@@ -124,9 +124,7 @@ pub(super) fn copy_long<K: Kind>(text: &[u8], room: &mut [u8]) -> Option<(u64, u
 pub(super) fn escape<K: Kind>(room: &mut [u8], mut at: usize, text: &[u8], kind: K) -> Option<usize> {
     let mut rest = text;
     while !rest.is_empty() {
-        let (chunk, count) = first_chunk(rest);
-        let marks = K::mark(u8x16::new(chunk.to_le_bytes())).to_bitmask();
-        let mut found = marks & !(u32::MAX << count);
+        let (chunk, count, mut found) = first_chunk::<K>(rest);
         let mut written = 0;
         while found != 0 {
             let next = found.trailing_zeros() as usize;
@@ -147,35 +145,34 @@ pub(super) fn escape<K: Kind>(room: &mut [u8], mut at: usize, text: &[u8], kind:
     Some(at)
 }
 
-/// The first sixteen bytes of a text, or what there is, in the low bytes; how many.
-#[inline(always)]
-fn first_chunk(text: &[u8]) -> (u128, usize) {
-    if let Some(chunk) = text.first_chunk() {
-        return (u128::from_le_bytes(*chunk), 16);
-    }
-    let chunk = match (text.first_chunk(), text.last_chunk()) {
-        (Some(first), Some(last)) => {
-            let behind = u64::from_le_bytes(*last).unbounded_shr(8 * (16 - text.len()) as u32);
-            u128::from(u64::from_le_bytes(*first)) | u128::from(behind) << 64
-        }
-        _ => short_word(text).into(),
-    };
-    (chunk, text.len())
-}
-
 /// Where the first byte is that is marked.
 #[inline]
 pub(super) fn find<K: Kind>(text: &[u8]) -> Option<usize> {
-    let (chunks, rest) = text.as_chunks::<16>();
-    for (number, chunk) in chunks.iter().enumerate() {
-        let marks = K::mark(u8x16::new(*chunk)).to_bitmask();
-        if marks != 0 {
-            return Some(16 * number + marks.trailing_zeros() as usize);
+    let mut at = 0;
+    while at < text.len() {
+        let (_, count, found) = first_chunk::<K>(&text[at..]);
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize);
         }
+        at += count;
     }
-    let (chunk, count) = first_chunk(rest);
-    let marks = K::mark(u8x16::new(chunk.to_le_bytes())).to_bitmask() & !(u32::MAX << count);
-    (marks != 0).then(|| 16 * chunks.len() + marks.trailing_zeros() as usize)
+    None
+}
+
+/// The first sixteen bytes of a text, or what there is, in the low bytes; how many; and a bit for each that is marked.
+#[inline(always)]
+fn first_chunk<K: Kind>(text: &[u8]) -> (u128, usize, u32) {
+    let (chunk, count) = match (text.first_chunk(), text.first_chunk(), text.last_chunk()) {
+        (Some(chunk), ..) => (u128::from_le_bytes(*chunk), 16),
+        (None, Some(first), Some(last)) => {
+            let behind = u64::from_le_bytes(*last).unbounded_shr(8 * (16 - text.len()) as u32);
+            (u128::from(u64::from_le_bytes(*first)) | u128::from(behind) << 64, text.len())
+        }
+        _ => (short_word(text).into(), text.len()),
+    };
+    let marks = K::mark(u8x16::new(chunk.to_le_bytes())).to_bitmask();
+    // Behind the text there are zeros, and those are marked.
+    (chunk, count, marks & !(u32::MAX << count))
 }
 
 #[inline(never)]
