@@ -210,3 +210,75 @@ fn store_what_is_left(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use faulty_vfs::{Call, Disk, Verdict};
+
+    use super::*;
+    use crate::actors::push::Room;
+    use crate::machines::transit::{Answered, Holder, Lease};
+    use crate::values::config::{Config, SpoolConfig};
+    use crate::values::fate::Fate;
+    use crate::values::line_protocol::encoder::Encoder;
+    use crate::values::point::Point;
+
+    const POINTS: u64 = 10;
+
+    /// A database whose points are delivered, which its spool does not know yet.
+    fn delivered(folder: &std::path::Path, at: Moment) -> (Shared, SpoolOptions) {
+        let mut config = Config::new("plant", "http://127.0.0.1:9");
+        let spool = SpoolConfig::new(folder.join("plant.db"));
+        let options = SpoolOptions::of(&spool, &config.batch);
+        config.spool = Some(spool);
+        let encoder = Encoder::new(config.precision, &config.lines).unwrap();
+        let opened = Spool::open(&options, at.wall).unwrap();
+        let shared = Shared::new(config, encoder, Some(opened), Some(options.clone())).unwrap();
+        for _ in 0..POINTS {
+            let point = Point::new("m").field("f", 1);
+            shared.push_one(&shared.destination, Room::ByPolicy, &shared.encoding(&point)).unwrap();
+        }
+        shared.with(|transit| transit.seal_up_to(u64::MAX));
+        for job in shared.with(|transit| transit.take_seal_jobs(usize::MAX, at.steady, at.wall_ms())) {
+            let batch = job.run().unwrap();
+            shared.with(|transit| transit.sealed(job.key, batch));
+        }
+        let Lease::Load(load) = shared.with(|transit| transit.lease(Holder::http(0), at.steady)) else {
+            panic!("there is a batch to be sent");
+        };
+        shared.with(|transit| transit.answered(load.key, Answered::Delivered, 0.0, at.steady));
+        (shared, options)
+    }
+
+    /// Whether it is on disk is not known then. Only the file tells, when it is opened again.
+    #[test]
+    fn what_a_transaction_recorded_whose_sync_failed_is_counted_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::watch(folder.path()).unwrap();
+        let at = Moment::now();
+        let (shared, options) = delivered(folder.path(), at);
+        let mut spool = shared.take_spool().unwrap();
+        let plan = shared.with(|transit| transit.plan_commit(true, None, at.steady));
+        assert_eq!(plan.as_ref().unwrap().direct.len(), 1);
+        // The first is that of the log's head.
+        let is_first = AtomicBool::new(true);
+        disk.judge(move |asked| match asked.call {
+            Call::Sync if !is_first.swap(false, Ordering::Relaxed) => Verdict::IoError,
+            _ => Verdict::Pass,
+        });
+        assert_eq!(work(&shared, &mut spool, plan.as_ref(), || at).unwrap_err().kind(), SpoolErrorKind::Io);
+        drop(spool);
+        disk.relent();
+        let mut spool = reopen(&shared, &options, || at).unwrap();
+        let plan = shared.with(|transit| transit.plan_commit(true, None, at.steady));
+        assert_eq!(plan.as_ref().unwrap().number, 2, "the first was done after all");
+        work(&shared, &mut spool, plan.as_ref(), || at).unwrap();
+        let ledger = shared.stats().ledger;
+        assert_eq!((ledger.accepted().points, ledger.of(Fate::Delivered).points), (POINTS, POINTS));
+        drop(spool);
+        let (_, opened) = Spool::open(&options, at.wall).unwrap();
+        assert_eq!(opened.ledger, ledger);
+    }
+}
