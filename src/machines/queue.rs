@@ -63,9 +63,17 @@ impl Segment {
 
     /// The lines from the point `seq` on.
     pub(crate) fn lines_from(&self, seq: u64) -> &[u8] {
-        let skipped = usize::try_from(seq - self.first).expect("a segment's offsets fit in memory");
-        let start = if skipped == 0 { 0 } else { self.ends[skipped - 1] as usize };
-        &self.bytes[start..]
+        &self.bytes[start_of(seq, self.first, &self.ends)..]
+    }
+
+    /// Where its lines end, by themselves.
+    pub(crate) fn line_ends(&self) -> LineEnds {
+        LineEnds { first: self.first, ends: self.ends.as_slice().into() }
+    }
+
+    /// Bytes of the lines of these points.
+    pub(crate) fn bytes_of(&self, seqs: SeqRange) -> u64 {
+        bytes_of(seqs, self.first, &self.ends)
     }
 
     /// The same as a body, without a copy if they fill most of the buffer; otherwise a few lines would keep a buffer for
@@ -148,6 +156,30 @@ impl Drop for Segment {
     fn drop(&mut self) {
         self.home.give((std::mem::take(&mut self.bytes), std::mem::take(&mut self.ends)));
     }
+}
+
+/// Where the lines of a segment that is gone ended.
+#[derive(Clone, Debug)]
+pub(crate) struct LineEnds {
+    first: u64,
+    ends: Box<[u32]>,
+}
+
+impl LineEnds {
+    /// Bytes of the lines of these points.
+    pub(crate) fn bytes_of(&self, seqs: SeqRange) -> u64 {
+        bytes_of(seqs, self.first, &self.ends)
+    }
+}
+
+fn bytes_of(seqs: SeqRange, first: u64, ends: &[u32]) -> u64 {
+    (start_of(seqs.last + 1, first, ends) - start_of(seqs.first, first, ends)) as u64
+}
+
+/// Where the line of a point begins, of those from `first` on, or behind the last where the next would.
+fn start_of(seq: u64, first: u64, ends: &[u32]) -> usize {
+    let skipped = usize::try_from(seq - first).expect("a segment's offsets fit in memory");
+    if skipped == 0 { 0 } else { ends[skipped - 1] as usize }
 }
 
 /// Lines of a segment as a body. It keeps the segment.

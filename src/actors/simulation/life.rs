@@ -19,6 +19,7 @@ use crate::machines::waiters::Until;
 use crate::spool::{Opened, Spool, SpoolOptions};
 use crate::values::config::Config;
 use crate::values::fate::{Fate, Standing};
+use crate::values::health::Pending;
 use crate::values::line_protocol::encoder::Encoder;
 use crate::values::trouble::TroubleKind;
 
@@ -295,6 +296,10 @@ impl Life {
             "the ledger adds up: {stats:?}"
         );
         if !account.damaged {
+            let settled: u64 = Fate::ALL.iter().map(|fate| ledger.of(*fate).bytes).sum();
+            let Pending { queued, sealed, spooled, .. } = stats.pending;
+            let pending = queued.bytes + sealed.bytes + spooled.bytes;
+            assert_eq!(ledger.accepted().bytes, settled + pending, "its bytes add up: {stats:?}");
             let accepted = self.accepted_before + self.accepted;
             assert_eq!(ledger.accepted().points, accepted, "each accepted point is counted once");
         }

@@ -7,7 +7,7 @@ use super::send::LoadPart;
 use crate::machines::codec;
 use crate::machines::division::{Division, Lines};
 use crate::machines::plan::{DirectFate, Quarantined, RowId};
-use crate::machines::queue::Segment;
+use crate::machines::queue::{LineEnds, Segment};
 use crate::machines::verdict::Trouble;
 use crate::values::batch::{Batch, Codec, Destination};
 use crate::values::config::Compression;
@@ -48,6 +48,8 @@ pub(super) struct Held {
     /// Bytes of its plain lines.
     pub(super) raw_len: u64,
     pub(super) content: Content,
+    /// Where the lines end of which the body was made, in this life of the database: some may be shed still.
+    pub(super) line_ends: Option<LineEnds>,
     /// Whether somebody is making a body of it.
     pub(super) sealing: bool,
     /// Its row in the spool, once stored.
@@ -150,16 +152,29 @@ impl Held {
     }
 
     /// Gives up the oldest of its points, of which there are several: one at least, and others as long as points or bytes are lacking.
-    /// The last one stays, since with it the batch would have to go. The body is made anew before it is used. Where lines end is not
-    /// known any more, so each point counts as the average of the batch.
+    /// The last one stays, since with it the batch would have to go. The body is made anew before it is used.
     pub(super) fn shed_oldest(&mut self, lacking: Tally) -> (SeqRange, Tally) {
-        let each = self.raw_len / self.seqs.points();
-        let points = lacking.points.max(lacking.bytes.div_ceil(each.max(1)));
-        let points = points.clamp(1, self.seqs.points() - 1);
-        let shed = SeqRange::starting_at(self.seqs.first, points);
+        let points_max = self.seqs.points() - 1;
+        let mut points = lacking.points.clamp(1, points_max);
+        while points < points_max && self.oldest_bytes(points) < lacking.bytes {
+            points += 1;
+        }
+        let shed =
+            (SeqRange::starting_at(self.seqs.first, points), Tally::new(points, self.oldest_bytes(points)));
         self.seqs.first += points;
-        self.raw_len -= each * points;
-        (shed, Tally::new(points, each * points))
+        self.raw_len -= shed.1.bytes;
+        shed
+    }
+
+    /// Bytes of the lines of its oldest points. Of a batch whose row was lost nobody knows where they end: there each counts as the
+    /// average.
+    fn oldest_bytes(&self, points: u64) -> u64 {
+        let oldest = SeqRange::starting_at(self.seqs.first, points);
+        match (&self.content, &self.line_ends) {
+            (Content::Lines(segment), _) => segment.bytes_of(oldest),
+            (Content::Body(_), Some(ends)) => ends.bytes_of(oldest),
+            (Content::Body(_), None) => self.raw_len / self.seqs.points() * points,
+        }
     }
 }
 

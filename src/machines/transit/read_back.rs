@@ -87,6 +87,7 @@ fn held_from(read: &ReadBatch, batch: Batch) -> Held {
         seqs: batch.seqs,
         raw_len: batch.raw_len,
         content: Content::Body(batch),
+        line_ends: None,
         sealing: false,
         wanted: false,
         row: Some(read.row),

@@ -45,7 +45,9 @@ impl Transit {
         self.counters.batches_sealed += 1;
         self.counters.body_bytes_sealed += batch.body.len() as u64;
         let made = batch.seqs.first;
-        held.content = Content::Body(batch);
+        if let Content::Lines(segment) = std::mem::replace(&mut held.content, Content::Body(batch)) {
+            held.line_ends = Some(segment.line_ends());
+        }
         // Whoever takes it in hand, and the spool, knows it by the first number that is in its body.
         self.insert(made, held);
     }
@@ -116,6 +118,7 @@ fn held_from(segment: Segment) -> Held {
         raw_len: segment.tally().bytes,
         oldest: Some(segment.opened()),
         content: Content::Lines(Arc::new(segment)),
+        line_ends: None,
         sealing: true,
         wanted: false,
         row: None,

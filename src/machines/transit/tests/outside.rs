@@ -133,17 +133,17 @@ fn the_batcher_is_told_when_somebody_waits_for_a_body() {
 
 #[test]
 fn work_is_weighed_by_its_plain_lines() {
-    let line = line_of(1).len() as u64;
+    let lines: u64 = (1..=5).map(|number| line_of(number).len() as u64).sum();
     let mut world = world(Terms { points_max: 10, ..patient() });
     world.push(10);
     assert_eq!(world.take_jobs(1), 1);
-    assert_eq!(world.jobs[0].raw_len(), 5 * line);
+    assert_eq!(world.jobs[0].raw_len(), lines);
     world.finish_job(0, true);
     seal_all(&mut world);
     world.push(1);
     world.lease(0);
     assert_eq!(world.take_jobs(1), 1);
-    assert_eq!(world.jobs[0].raw_len(), 5 * line, "all of it has to be looked through");
+    assert_eq!(world.jobs[0].raw_len(), lines, "all of it has to be looked through");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_batch_that_is_made_anew_is_encoded_as_is_usual_by_then() {
     let load = &world.leases[&0];
     assert_eq!(
         (load.batch.seqs, load.batch.body.len()),
-        (SeqRange { first: 4, last: 5 }, 2 * line_of(4).len())
+        (SeqRange { first: 4, last: 5 }, line_of(4).len() + line_of(5).len())
     );
     assert_eq!(load.batch.raw_len, load.batch.body.len() as u64);
     world.drain();

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::rig::{Disk, Full, HERE, line_of, refusal, terms, trouble};
+use super::rig::{Disk, Full, HERE, line_of, lines_of, refusal, terms, trouble};
 use super::world::{End, World};
 use crate::machines::plan::{Committed, DamagedRow, ReadBatch, RowId};
 use crate::machines::queue::{EncodedLine, SegmentLimits};
 use crate::machines::transit::{Found, Opened, ReadRequest, Terms, Transit};
 use crate::machines::verdict::Verdict;
 use crate::values::fate::{Fate, QuarantineReason};
+use crate::values::seq::SeqRange;
 
 /// Far enough for nothing to be due by itself.
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -89,7 +90,7 @@ fn after_a_failed_attempt_points_do_not_wait() {
 
 #[test]
 fn when_more_than_a_quarter_of_memory_waits_for_the_server_points_do_not_wait() {
-    let line_bytes = line_of(1).len() as u64;
+    let line_bytes = lines_of(SeqRange { first: 1, last: 5 }).len() as u64 / 5;
     let by_points = Terms { points_max: 40, ..patient() };
     let by_bytes = Terms { bytes_max: 40 * line_bytes, ..patient() };
     for (terms, what) in [(by_points, "points"), (by_bytes, "bytes")] {

@@ -92,16 +92,17 @@ fn what_is_being_sent_and_what_is_being_stored_stays() {
 }
 
 #[test]
-fn what_leaves_a_sealed_batch_takes_its_share_of_the_bytes_along() {
-    let line = line_of(1).len() as u64;
+fn what_leaves_a_sealed_batch_takes_its_bytes_along() {
+    let bytes =
+        |numbers: std::ops::RangeInclusive<u64>| numbers.map(|number| line_of(number).len() as u64).sum();
     let mut world = world(terms());
     world.push(ROOM);
     world.take_jobs(1);
     world.finish_job(0, true);
     world.push(2);
     let seen = world.transit.snapshot(world.now);
-    assert_eq!(seen.ledger.of(QUEUE_FULL), Tally::new(2, 2 * line));
-    assert_eq!(seen.volatile, Tally::new(48, 48 * line));
+    assert_eq!(seen.ledger.of(QUEUE_FULL), Tally::new(2, bytes(1..=2)));
+    assert_eq!(seen.volatile, Tally::new(48, bytes(3..=50)));
     world.drain();
 }
 

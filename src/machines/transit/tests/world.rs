@@ -223,7 +223,7 @@ impl World {
     fn take_back_replayed(&mut self) {
         for (number, fate) in std::mem::take(&mut self.disk.replayed) {
             if self.fates.remove(&number).is_none() {
-                self.base.unsettle(fate, Tally::new(1, 0));
+                self.base.unsettle(fate, Tally::new(1, line_of(number).len() as u64));
             }
             assert!(self.pending.insert(number), "{number} came back once");
         }
@@ -488,8 +488,10 @@ impl World {
         assert_eq!(ledger.accepted().points, ledger.settled_points() + pending, "{ledger:?}");
         assert_eq!(pending, self.pending.len() as u64, "pending");
         for fate in Fate::ALL {
-            let count = self.fates.values().filter(|each| **each == fate).count() as u64;
-            assert_eq!(ledger.of(fate).points, self.base.of(fate).points + count, "{fate:?}");
+            let met = self.fates.iter().filter(|(_, each)| **each == fate).map(|(number, _)| *number);
+            let mut expected = self.base.of(fate);
+            met.for_each(|number| expected += Tally::new(1, line_of(number).len() as u64));
+            assert_eq!(ledger.of(fate), expected, "{fate:?}");
         }
         self.check_window();
         self.check_standings();
