@@ -101,7 +101,7 @@ pub struct QuarantinedBatch {
     pub reason: Option<QuarantineReason>,
     /// The server's status code.
     pub status: Option<u16>,
-    /// The server's own words.
+    /// The server's own words, as far as they can be read.
     pub words: Option<String>,
     /// Since when: milliseconds since 1970.
     pub since_ms: i64,
@@ -221,8 +221,8 @@ fn quarantined(conn: &Connection) -> rusqlite::Result<Vec<QuarantinedBatch>> {
             size: Tally::new(count(row.get(3)?), count(row.get(4)?)),
             destination: destination(row, 5)?,
             reason: reason(row, 6)?,
-            status: row.get(7)?,
-            words: row.get(8)?,
+            status: row.get(7).unwrap_or_default(),
+            words: words(row, 8)?,
             since_ms: row.get(9)?,
             replays: count(row.get(10)?),
         })
@@ -230,6 +230,12 @@ fn quarantined(conn: &Connection) -> rusqlite::Result<Vec<QuarantinedBatch>> {
     let mut list: Vec<_> = rows.collect::<rusqlite::Result<_>>()?;
     list.reverse();
     Ok(list)
+}
+
+/// As far as they can be read.
+fn words(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<String>> {
+    let words = row.get_ref(index)?.as_bytes_or_null().unwrap_or_default();
+    Ok(words.map(|words| String::from_utf8_lossy(words).into_owned()))
 }
 
 fn destination(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Destination>> {

@@ -327,8 +327,11 @@ pub(super) fn open_file(
             return Err(SpoolError::new(SpoolErrorKind::Damaged, during));
         }
         let bytes_max_min = options::bytes_max_min(page_bytes);
-        if matches!(probed, Probed::Spool { .. }) && options.bytes_max < bytes_max_min {
-            return Err(SpoolError::new(SpoolErrorKind::TooSmall { bytes_max_min }, during));
+        if matches!(probed, Probed::Spool { .. }) {
+            if options.bytes_max < bytes_max_min {
+                return Err(SpoolError::new(SpoolErrorKind::TooSmall { bytes_max_min }, during));
+            }
+            schema::look_at_tables(&looking).during(during)?;
         }
         if matches!(probed, Probed::Spool { .. }) && !is_new(&looking).during(during)? {
             // Before anything is written: what is set aside shall be what was found, and what is another's left alone.

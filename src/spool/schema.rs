@@ -77,6 +77,31 @@ pub(super) fn probe(conn: &Connection, during: &str) -> Result<Probed, SpoolErro
     }
 }
 
+/// The tables and their columns, which are the same in all versions, but for that of the state.
+const TABLES: [(&str, &str); 4] = [
+    (
+        "batch",
+        "rowid, first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, origin, parent, checksum, body",
+    ),
+    ("attempt", "batch, attempts, panics, status, words"),
+    (
+        "quarantine",
+        "id, first_seq, last_seq, points, dest, codec, raw_len, earliest, latest, created_ms, origin, parent, checksum, reason, \
+         status, words, since_ms, replays, body",
+    ),
+    ("fate", "first_seq, last_seq, fate"),
+];
+
+/// Goes to the first row of each table, and asks for all of its columns by name: what a flipped bit in the schema or a lost root page
+/// has made unreadable would otherwise be found when it is needed, perhaps never.
+pub(super) fn look_at_tables(conn: &Connection) -> rusqlite::Result<()> {
+    for (table, columns) in TABLES {
+        conn.prepare(&format!("SELECT {columns} FROM {table}"))?;
+        conn.prepare(&format!("SELECT 1 FROM {table} NOT INDEXED LIMIT 1"))?.query([])?.next()?;
+    }
+    Ok(())
+}
+
 /// Whether the file's header would have SQLite read every page wrongly, or not write at all: it believes what it says of
 /// bytes that no page uses, and of versions. `page_bytes` is what a page has, whatever the header says. Of the format see <https://www.sqlite.org/fileformat2.html#the_database_header>.
 pub(super) fn header_is_false(path: &Path, page_bytes: u64) -> io::Result<bool> {

@@ -179,8 +179,8 @@ impl Verification {
     /// Every check for itself, in one snapshot: where one finds the file unreadable the next may not.
     fn read(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         let snapshot = conn.unchecked_transaction()?;
-        let checks: [fn(&mut Self, &Connection) -> rusqlite::Result<()>; 5] =
-            [Self::structure, Self::backlog, Self::quarantine, Self::state, Self::fates];
+        let checks: [fn(&mut Self, &Connection) -> rusqlite::Result<()>; 6] =
+            [Self::structure, Self::tables, Self::backlog, Self::quarantine, Self::state, Self::fates];
         for check in checks {
             match check(self, conn) {
                 Err(error) if kind_of(&error) == SpoolErrorKind::Damaged => self.problem(error.to_string()),
@@ -198,6 +198,10 @@ impl Verification {
             self.note(words != "ok", &words);
         }
         Ok(())
+    }
+
+    fn tables(&mut self, conn: &Connection) -> rusqlite::Result<()> {
+        schema::look_at_tables(conn)
     }
 
     fn backlog(&mut self, conn: &Connection) -> rusqlite::Result<()> {

@@ -184,6 +184,58 @@ fn root_at(bench: &Bench, table: &str) -> usize {
 }
 
 #[test]
+fn a_table_whose_root_is_lost_is_found_at_the_start() {
+    for table in ["batch", "attempt", "quarantine", "fate", "spool"] {
+        let bench = Bench::new();
+        let stored = filled(&bench);
+        let (life, _) = bench.open();
+        life.close();
+        let root = root_at(&bench, table);
+        let mut bytes = fs::read(bench.path()).unwrap();
+        bytes[root..root + 16_384].fill(0);
+        fs::write(bench.path(), bytes).unwrap();
+        assert!(!verify(bench.path()).unwrap().sound, "{table}");
+        let (_, opened) = check_salvaged(&bench, &stored);
+        assert!(opened.salvaged.is_some(), "{table}");
+        assert!(verify(bench.path()).unwrap().sound, "{table}");
+    }
+}
+
+#[test]
+fn a_column_of_another_name_is_found_at_the_start() {
+    for (column, table) in
+        [("status", "quarantine"), ("since_ms", "quarantine"), ("panics", "attempt"), ("fate", "fate")]
+    {
+        let bench = Bench::new();
+        let stored = filled(&bench);
+        let (life, _) = bench.open();
+        life.close();
+        let bytes = fs::read(bench.path()).unwrap();
+        let at =
+            |text: &str, from: usize| from + memchr::memmem::find(&bytes[from..], text.as_bytes()).unwrap();
+        let at = at(&format!("    {column} "), at(&format!("CREATE TABLE {table}"), 0)) + 5;
+        flip(bench.path(), at);
+        assert!(!verify(bench.path()).unwrap().sound, "{column} of {table}");
+        let (saved, opened) = check_salvaged(&bench, &stored);
+        assert_eq!(
+            (saved, opened.salvaged.unwrap().damaged_points),
+            (stored.len(), Some(0)),
+            "{column} of {table}"
+        );
+    }
+}
+
+#[test]
+fn words_that_are_no_text_any_more_hide_nothing_else() {
+    let bench = Bench::new();
+    filled(&bench);
+    let (life, _) = bench.open();
+    life.spool.conn.execute("UPDATE quarantine SET words = CAST(x'f4726573' AS TEXT)", []).unwrap();
+    let quarantined = inspect(bench.path()).unwrap().quarantined;
+    assert_eq!(quarantined[0].words.as_deref(), Some("\u{fffd}res"));
+}
+
+#[test]
 fn what_cannot_be_read_is_counted_as_damaged() {
     let bench = Bench::new();
     let stored = filled(&bench);
