@@ -106,6 +106,9 @@ pub mod faults {}
 #[doc = include_str!("verdicts.md")]
 pub mod verdicts {}
 
+#[doc = include_str!("lines.md")]
+pub mod lines {}
+
 /// The README's examples, compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

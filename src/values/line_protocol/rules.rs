@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// How points become lines. Without any setting, a line that is written is kept unaltered by every InfluxDB,
-/// and a point for which there is no such line is refused.
+/// and a point for which there is no such line is refused. What that means is in [`lines`](crate::lines).
 ///
 /// ```
 /// let rules: influx_spool::LineRules =
@@ -23,15 +23,16 @@ pub struct LineRules {
     /// Fields that are NaN or infinite. Default: [`Unwritable::Refuse`], since a value would be missing in silence.
     pub non_finite: Unwritable,
     /// Tags whose value or key is empty. Default: [`Unwritable::Skip`], since to every server a tag that is empty and
-    /// one that is missing are the same.
+    /// one that is missing are the same; but it hides the default tag of its key. In raw lines they are refused.
     pub blank_tags: Unwritable,
-    /// Fields whose key is empty. Default: [`Unwritable::Refuse`], since a value would be missing in silence.
+    /// Fields whose key is empty. Default: [`Unwritable::Refuse`], since a value would be missing in silence. In raw lines and prepared
+    /// series they are refused.
     pub blank_fields: Unwritable,
     /// Timestamps finer than the database's precision. Default: [`SubPrecision::Refuse`].
     pub sub_precision: SubPrecision,
     /// Which servers a line must suit. Default: [`Portability::AllVersions`].
     pub portability: Portability,
-    /// Tags for every point that does not have them itself. Default: none.
+    /// Tags for every point that does not have them itself, not even blank. Default: none.
     pub default_tags: BTreeMap<String, String>,
 }
 
