@@ -58,7 +58,7 @@ pub struct Checked {
 /// Reads a spool file from end to end and says whether it is sound, without changing it or its log, also while its owner
 /// is at work.
 ///
-/// Looked at are the file's structure, the checksum of every batch in the backlog and in quarantine, the checksum over the
+/// Looked at are the file's structure, its tables and their columns, the checksum of every batch in the backlog and in quarantine, the checksum over the
 /// state and the ledger, the sums against the rows, the records of fates, and the log. That takes as long as reading the
 /// file twice, in one read transaction: an owner who is at work meanwhile cannot empty its log.
 ///
@@ -179,8 +179,14 @@ impl Verification {
     /// Every check for itself, in one snapshot: where one finds the file unreadable the next may not.
     fn read(&mut self, conn: &Connection) -> rusqlite::Result<()> {
         let snapshot = conn.unchecked_transaction()?;
-        let checks: [fn(&mut Self, &Connection) -> rusqlite::Result<()>; 6] =
-            [Self::structure, Self::tables, Self::backlog, Self::quarantine, Self::state, Self::fates];
+        let checks: [fn(&mut Self, &Connection) -> rusqlite::Result<()>; 6] = [
+            Self::structure,
+            |_, conn| schema::look_at_tables(conn),
+            Self::backlog,
+            Self::quarantine,
+            Self::state,
+            Self::fates,
+        ];
         for check in checks {
             match check(self, conn) {
                 Err(error) if kind_of(&error) == SpoolErrorKind::Damaged => self.problem(error.to_string()),
@@ -198,10 +204,6 @@ impl Verification {
             self.note(words != "ok", &words);
         }
         Ok(())
-    }
-
-    fn tables(&mut self, conn: &Connection) -> rusqlite::Result<()> {
-        schema::look_at_tables(conn)
     }
 
     fn backlog(&mut self, conn: &Connection) -> rusqlite::Result<()> {

@@ -17,7 +17,7 @@ use super::keys;
 use super::name::Slot;
 use super::rules::{Unsigned, Unwritable};
 use super::settings::Settings;
-use super::texts::{self, Kind, Known, Name, Quoted};
+use super::texts::{self, Kind, Known, KnownName, Name, Quoted};
 use crate::values::point::FieldRef;
 
 /// Room for one line: none that is plain is longer, nor quite as long. It is zeroed for each point: thrice a common line, and still few nanoseconds.
@@ -32,7 +32,7 @@ const TIME_BYTES_MAX: usize = 22;
 /// Tags are sorted if there are no more.
 const TAGS_SORTED_MAX: usize = 16;
 
-/// Something that can be written as a plain line. A closure would do, but is not inlined where a line is written in two places.
+/// Something that can be written as a plain line, at either go.
 pub(crate) trait WritePlain: Copy {
     /// Writes all but the time; `None` if it is not plain.
     fn write<const MENDS: bool>(self, line: &mut PlainLine<'_, MENDS>) -> Option<()>;
@@ -95,37 +95,6 @@ fn write_time(units: i64, room: &mut [u8; TIME_BYTES_MAX]) -> usize {
     room[1..=digits.len()].copy_from_slice(digits);
     room[1 + digits.len()] = b'\n';
     digits.len() + 2
-}
-
-/// A name that is escaped and known to be good.
-#[derive(Clone, Debug)]
-pub(crate) enum KnownName {
-    /// Copied as a whole chunk: what is behind the name is overwritten by the next.
-    Short {
-        length: u8,
-        chunk: [u8; 16],
-    },
-    Long(Box<[u8]>),
-}
-
-impl KnownName {
-    pub(crate) fn new(name: &[u8]) -> Self {
-        let mut chunk = [0; 16];
-        match chunk.get_mut(..name.len()) {
-            Some(start) => {
-                start.copy_from_slice(name);
-                Self::Short { length: name.len() as u8, chunk }
-            }
-            None => Self::Long(name.into()),
-        }
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        match self {
-            Self::Short { length, chunk } => &chunk[..usize::from(*length)],
-            Self::Long(name) => name,
-        }
-    }
 }
 
 /// A line being written; if it `MENDS`, at the second go. `None` from a method says that the line is not plain.

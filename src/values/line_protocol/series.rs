@@ -4,9 +4,10 @@ use std::marker::PhantomData;
 
 use super::encode::Encode;
 use super::encoder::{self, Encoded, Encoder};
-use super::plain::{self, KnownName, PlainLine, WritePlain};
+use super::plain::{self, PlainLine, WritePlain};
 use super::problem::{Place, PointError, Problem};
 use super::settings::Settings;
+use super::texts::KnownName;
 use super::value::{self, Written};
 use crate::values::point::{FieldRef, FieldType, PointTime, Text};
 use crate::values::precision::Timestamp;

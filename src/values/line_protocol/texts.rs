@@ -84,6 +84,37 @@ impl Kind for Known {
     }
 }
 
+/// A name that is escaped and known to be good.
+#[derive(Clone, Debug)]
+pub(crate) enum KnownName {
+    /// Copied as a whole chunk: what is behind the name is overwritten by the next.
+    Short {
+        length: u8,
+        chunk: [u8; 16],
+    },
+    Long(Box<[u8]>),
+}
+
+impl KnownName {
+    pub(crate) fn new(name: &[u8]) -> Self {
+        let mut chunk = [0; 16];
+        match chunk.get_mut(..name.len()) {
+            Some(start) => {
+                start.copy_from_slice(name);
+                Self::Short { length: name.len() as u8, chunk }
+            }
+            None => Self::Long(name.into()),
+        }
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Short { length, chunk } => &chunk[..usize::from(*length)],
+            Self::Long(name) => name,
+        }
+    }
+}
+
 /// Copies a text of fewer than sixteen bytes as it is. Behind the text the room is overwritten as well. Returns the text's head, its
 /// first eight bytes as a number that sorts as they do, and marks if any of its bytes is special.
 #[inline(always)]
