@@ -15,14 +15,13 @@ use super::bell;
 use super::context::PriorityContext;
 use super::database::sender_name;
 use super::drill::{self, Drill};
-use super::limits::GRID;
 use super::shared::{Shared, wall_ms};
 use crate::failpoint::failpoint;
 use crate::log;
 use crate::machines::division::{Complaint, Lines};
 use crate::machines::transit::{Answered, Holder, Lease, Load};
 use crate::machines::verdict::{Answer, Asked, Refusal, Trouble, Verdict, judge};
-use crate::transport::{HttpWriter, IDLE_MAX, IdleConnections, Transport};
+use crate::transport::{HttpWriter, Transport};
 use crate::values::batch::Api;
 use crate::values::config::Config;
 use crate::values::trouble::TroubleKind;
@@ -33,10 +32,6 @@ const DATABASE_MISSING: &str = "database not found";
 /// A database that is still missing after it was created is not where the points go; it is not created again and again.
 const CREATED_EVERY: Duration = Duration::from_secs(60);
 
-/// A connection that was not used for so long is given up at the next moment of the grid, which is [`IDLE_MAX`] at the latest.
-const REST_AFTER: Duration = IDLE_MAX.saturating_sub(REST_STEP);
-const REST_STEP: Duration = Duration::from_secs(10);
-
 /// When no client can be made for want of something the system may have later: descriptors, memory.
 const CLIENT_RETRY: Duration = Duration::from_secs(1);
 
@@ -46,8 +41,6 @@ pub(crate) struct HttpSender {
     /// The way to the server, and the configuration it was made from.
     way: Option<(Arc<Config>, Rc<dyn Transport>)>,
     sending: bool,
-    /// When the way was last used; `None` while nothing is kept for the next time.
-    used: Option<Instant>,
     /// When a missing database was created.
     created: Option<Instant>,
     alarm: Alarm,
@@ -55,7 +48,7 @@ pub(crate) struct HttpSender {
 
 impl HttpSender {
     pub(crate) fn new(shared: Arc<Shared>, number: usize) -> Self {
-        Self { shared, number, way: None, sending: false, used: None, created: None, alarm: Alarm::default() }
+        Self { shared, number, way: None, sending: false, created: None, alarm: Alarm::default() }
     }
 
     fn send_next(&mut self, ctx: &mut PriorityContext<Self>) {
@@ -74,27 +67,11 @@ impl HttpSender {
                     self.shared.with(|transit| transit.divide(key, lines));
                     continue;
                 }
-                Lease::NotBefore(at) => {
-                    self.rest(&*way, ctx);
-                    self.alarm.set(at, ctx, Self::send_next);
-                }
+                Lease::NotBefore(at) => self.alarm.set(at, ctx, Self::send_next),
                 Lease::Unmade => self.shared.batcher.ring(),
-                Lease::Nothing => self.rest(&*way, ctx),
+                Lease::Nothing => {}
             }
             return;
-        }
-    }
-
-    /// Gives up connections that have not been used for long: by a timer that thousands of databases share, which the pool's
-    /// own would not be.
-    fn rest(&mut self, way: &dyn Transport, ctx: &mut PriorityContext<Self>) {
-        let Some(used) = self.used else { return };
-        let due = GRID.at_or_after(used + REST_AFTER, REST_STEP);
-        if due <= Instant::now() {
-            way.rest();
-            self.used = None;
-        } else {
-            self.alarm.set(due, ctx, Self::send_next);
         }
     }
 
@@ -102,7 +79,6 @@ impl HttpSender {
         failpoint!(of self.shared.name, "sender::leased");
         failpoint!(&format!("sender::leased::{}", load.key));
         self.sending = true;
-        self.used = Some(Instant::now());
         let (codec, body) = load.body();
         let request = way.send(&load.batch.destination, codec, body).into_actor(self);
         ctx.spawn(request.map(move |answer, this, ctx| this.answered(&load, &answer, ctx)));
@@ -111,7 +87,6 @@ impl HttpSender {
     fn answered(&mut self, load: &Load, answer: &Answer, ctx: &mut PriorityContext<Self>) {
         failpoint!(of self.shared.name, "sender::answered");
         self.sending = false;
-        self.used = Some(Instant::now());
         let asked = Asked { api: load.batch.destination.api, points: load.points(), wall_ms: wall_ms() };
         let answered = match judge(asked, answer) {
             Verdict::Delivered => Answered::Delivered,
@@ -173,7 +148,7 @@ impl HttpSender {
         if let Some((_, way)) = self.way.as_ref().filter(fresh) {
             return Some(Rc::clone(way));
         }
-        match HttpWriter::new(&config.http, IdleConnections::EndAtRest) {
+        match HttpWriter::new(&config.http) {
             Ok(way) => {
                 let way: Rc<dyn Transport> = Rc::new(way);
                 self.way = Some((config, Rc::clone(&way)));

@@ -23,7 +23,7 @@ use crate::machines::datagrams::Datagrams;
 use crate::machines::division::Lines;
 use crate::machines::transit::{Holder, Lease, Load};
 use crate::machines::verdict::{TransportError, TransportErrorKind, Trouble};
-use crate::transport::{HttpWriter, IdleConnections, Transport, UdpWay};
+use crate::transport::{HttpWriter, Transport, UdpWay};
 use crate::values::config::{Config, UdpConfig};
 use crate::values::trouble::TroubleKind;
 
@@ -139,7 +139,7 @@ impl UdpSender {
         if let Some((_, http)) = self.http.as_ref().filter(|(made_from, _)| Arc::ptr_eq(made_from, config)) {
             return Some(Rc::clone(http));
         }
-        let http = Rc::new(HttpWriter::new(&config.http, IdleConnections::EndByThemselves).ok()?);
+        let http = Rc::new(HttpWriter::new(&config.http).ok()?);
         self.http = Some((Arc::clone(config), Rc::clone(&http)));
         Some(http)
     }

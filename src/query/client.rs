@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::transport::{HttpClient, IdleConnections};
+use crate::transport::HttpClient;
 use crate::values::config::{Config, ConfigError, HttpConfig};
 
 /// What a host with little memory has to spare: a million rows of a few columns.
@@ -56,7 +56,7 @@ impl Client {
     /// A setting that cannot be. The server need not be there yet.
     pub fn new(http: &HttpConfig) -> Result<Self, ConfigError> {
         Ok(Self {
-            http: HttpClient::new(http, IdleConnections::EndByThemselves)?,
+            http: HttpClient::new(http)?,
             timeout: http.timeout,
             answer_bytes_max: ANSWER_BYTES_MAX,
             target: Target::default(),

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! HttpWriter        what a write looks like in 1.x, 2.x and 3.x; the answer, read and bounded
-//! └─ HttpClient     the pool of connections, given up at its age; whoever asks rather than writes uses it, too
+//! └─ HttpClient     one server; whoever asks rather than writes uses it, too
+//!    ├─ Pool        connections, given up at their age; one for all clients of a thread that make them alike
 //!    ├─ Endpoints   which of several servers: the one in use until it fails, then the next
 //!    ├─ Credentials and their secrets, read again when a file has changed or the server answers 401
 //!    └─ Tls         authorities and certificates, read again when a file has changed or a handshake has failed
@@ -20,6 +21,7 @@ mod endpoints;
 mod failure;
 mod file;
 mod held_body;
+mod pool;
 mod request;
 mod secret;
 #[cfg(test)]
@@ -33,7 +35,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
-pub(crate) use client::{HttpClient, IDLE_MAX, IdleConnections, Reply};
+pub(crate) use client::{HttpClient, Reply};
 pub(crate) use request::Request;
 pub(crate) use udp::UdpWay;
 pub(crate) use write::HttpWriter;
@@ -53,9 +55,6 @@ pub(crate) trait Transport {
         codec: Codec,
         body: Bytes,
     ) -> Pin<Box<dyn Future<Output = Answer>>>;
-
-    /// Gives up what is only kept for the next request. To be called when there has been none for [`IDLE_MAX`].
-    fn rest(&self);
 
     /// Whether the server answers at all: anything, to a question that has nothing to do with data.
     fn ping(&self) -> Pin<Box<dyn Future<Output = bool>>>;

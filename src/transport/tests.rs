@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{HttpWriter, IdleConnections, Transport};
+use super::{HttpWriter, Transport};
 use crate::machines::verdict::{Answer, Response, TransportErrorKind};
 use crate::values::batch::{Codec, Destination};
 use crate::values::config::{Auth, HttpConfig, Proxy, Secret};
@@ -50,7 +50,7 @@ fn writer(url: &str, change: impl FnOnce(&mut HttpConfig)) -> HttpWriter {
     let mut config = HttpConfig::new(url);
     config.proxy = Proxy::None;
     change(&mut config);
-    HttpWriter::new(&config, IdleConnections::EndAtRest).unwrap()
+    HttpWriter::new(&config).unwrap()
 }
 
 async fn send(writer: &HttpWriter, body: impl Into<Bytes>) -> Answer {

@@ -24,6 +24,7 @@ const KEY_FILE: &str = "http.tls.key_file";
 const SYSTEM_ROOTS_AGE_MAX: Duration = Duration::from_secs(600);
 
 /// Makes the configuration of rustls; `Plain` never loads a certificate.
+#[derive(Clone, PartialEq)]
 pub(super) enum Tls {
     /// Nothing is encrypted.
     Plain,

@@ -9,7 +9,7 @@ use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
 
 use super::Transport;
 use super::answer::read;
-use super::client::{HttpClient, IdleConnections};
+use super::client::HttpClient;
 use super::request::Request;
 use crate::machines::verdict::{Answer, Response, TransportErrorKind};
 use crate::values::batch::{Api, Codec, Destination};
@@ -38,8 +38,8 @@ pub(crate) struct HttpWriter {
 impl HttpWriter {
     /// # Errors
     /// Names the setting that cannot be.
-    pub(crate) fn new(config: &HttpConfig, idle_connections: IdleConnections) -> Result<Self, ConfigError> {
-        HttpClient::new(config, idle_connections).map(|client| Self { client })
+    pub(crate) fn new(config: &HttpConfig) -> Result<Self, ConfigError> {
+        HttpClient::new(config).map(|client| Self { client })
     }
 }
 
@@ -61,10 +61,6 @@ impl Transport for HttpWriter {
                 answered => answered,
             }
         })
-    }
-
-    fn rest(&self) {
-        self.client.rest();
     }
 
     fn ping(&self) -> Pin<Box<dyn Future<Output = bool>>> {

@@ -78,6 +78,26 @@ fn connections_are_kept_until_they_are_too_old() {
 }
 
 #[test]
+fn databases_that_are_connected_alike_share_connections() {
+    run(async {
+        let server = Scripted::playing([Script::answer(NO_CONTENT)]);
+        let connect_timeouts = [3, 3, 3, 3, 3, 4, 4, 4].map(Duration::from_secs);
+        let mut dbs = Vec::new();
+        for (number, connect_timeout) in connect_timeouts.into_iter().enumerate() {
+            let name = format!("shared-{number}");
+            let db = start(&name, server.url(), |config| config.http.connect_timeout = connect_timeout);
+            check_delivers(&db).await;
+            dbs.push(db);
+        }
+        // One for each of the two ways to connect, on each of two arbiters at the most.
+        assert!((2..=4).contains(&server.connections()), "{}", server.connections());
+        for db in dbs {
+            db.stop(LONG).await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_redirect_is_not_followed() {
     run(async {
         let elsewhere = Scripted::playing([Script::answer(NO_CONTENT)]);
