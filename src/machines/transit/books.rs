@@ -10,9 +10,9 @@ use crate::values::ledger::{Ledger, Tally};
 use crate::values::seq::SeqRange;
 
 /// How many rows may be settled and not yet deleted before a transaction is made for that alone. Deleting rides along
-/// with the next append; a few rows more than are in flight cost nothing but a resend after a crash. With half as many, two hundredths
-/// more were written in an outage.
-pub(super) const SETTLED_ROWS_MAX: usize = 16;
+/// with the next append; a few rows more than are in flight cost nothing but a resend after a crash. With half as many, one and a half
+/// hundredths more were written in an outage.
+pub(super) const SETTLED_ROWS_MAX: usize = 32;
 
 /// What has been counted, and what of it a transaction still has to record. What a push counts comes first.
 #[derive(Debug)]

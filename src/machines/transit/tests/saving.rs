@@ -151,8 +151,8 @@ fn what_finds_no_room_is_sent_at_a_stop_without_being_stored() {
 #[test]
 fn settled_rows_wait_for_an_append_unless_they_are_many() {
     let mut world = world(eager());
-    store(&mut world, 16);
-    for _ in 0..15 {
+    store(&mut world, 32);
+    for _ in 0..31 {
         world.read();
         deliver(&mut world);
         assert_eq!(world.transit.next_commit_at(), Some(world.now + Duration::from_millis(100)));
