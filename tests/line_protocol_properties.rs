@@ -168,3 +168,21 @@ fn a_prepared_series_writes_names_of_every_length() {
         }
     }
 }
+
+/// As many as fit a common line, a long one, and none that is written at one go.
+#[test]
+fn a_prepared_series_writes_any_number_of_fields() {
+    let encoder = encoder();
+    let names: Vec<String> = (0..200).map(|n| format!("bytes_of_kind_{:03}", n * 77 % 200)).collect();
+    for count in [1, 15, 16, 17, 40, 80, 100, 200] {
+        let fields = names[..count].iter().map(|name| (name.clone(), FieldType::Integer));
+        let series = encoder.prepare(&SeriesBuilder::new("m").tag("a", "1").dynamic_fields(fields)).unwrap();
+        let with_field = |point: Point, n: usize| point.field(names[n].clone(), n as i64);
+        let point = (0..count).fold(Point::new("m").tag("a", "1"), with_field);
+        let values: Vec<_> = (0..count).map(|n| FieldRef::Integer(n as i64)).collect();
+        let mut lines = [Vec::new(), Vec::new()];
+        let written = series.encode(&values, None, || 5, &mut lines[0]);
+        assert_eq!(written, encoder.encode(&point, || 5, &mut lines[1]));
+        assert_eq!(lines[0], lines[1], "{count}");
+    }
+}

@@ -85,7 +85,7 @@ impl Shared {
             Some(encoded) if may_be => Ok(self.keep(place, encoded.timestamp_nanos)),
             _ => {
                 drop(place);
-                self.push_from_scratch(destination, room, |stamp, out| point.encode_carefully(stamp, out))
+                self.push_from_scratch(destination, room, |stamp, out| point.encode_unplain(stamp, out))
             }
         }
     }
@@ -482,7 +482,7 @@ mod tests {
             panic!("an encoder's");
         }
 
-        fn encode_carefully(&self, _: &dyn Fn() -> i64, _: &mut Vec<u8>) -> Result<Encoded, PointError> {
+        fn encode_unplain(&self, _: &dyn Fn() -> i64, _: &mut Vec<u8>) -> Result<Encoded, PointError> {
             unreachable!("it has panicked")
         }
     }

@@ -13,14 +13,14 @@ pub(crate) trait Encode {
     fn encode_plain(&self, stamp: &dyn Fn() -> i64, out: &mut Vec<u8>) -> Option<Encoded>;
 
     /// Appends it, whatever it is. On an error nothing is appended.
-    fn encode_carefully(&self, stamp: &dyn Fn() -> i64, out: &mut Vec<u8>) -> Result<Encoded, PointError>;
+    fn encode_unplain(&self, stamp: &dyn Fn() -> i64, out: &mut Vec<u8>) -> Result<Encoded, PointError>;
 
     /// The one or the other.
     #[inline(always)]
     fn encode(&self, stamp: &dyn Fn() -> i64, out: &mut Vec<u8>) -> Result<Encoded, PointError> {
         match self.encode_plain(stamp, out) {
             Some(encoded) => Ok(encoded),
-            None => self.encode_carefully(stamp, out),
+            None => self.encode_unplain(stamp, out),
         }
     }
 }
@@ -41,10 +41,10 @@ impl Encode for Encoding<'_, Point> {
     }
 
     #[inline(always)]
-    fn encode_carefully(&self, stamp: &dyn Fn() -> i64, out: &mut Vec<u8>) -> Result<Encoded, PointError> {
+    fn encode_unplain(&self, stamp: &dyn Fn() -> i64, out: &mut Vec<u8>) -> Result<Encoded, PointError> {
         let Point { measurement, tags, fields, timestamp } = self.point;
         let time = || self.encoder.settings().time(*timestamp, stamp);
-        self.encoder.append_carefully(measurement, tags, fields, time, out)
+        self.encoder.append_unplain(measurement, tags, fields, time, out)
     }
 }
 
@@ -57,9 +57,9 @@ impl Encode for Encoding<'_, PointRef<'_>> {
     }
 
     #[inline(always)]
-    fn encode_carefully(&self, stamp: &dyn Fn() -> i64, out: &mut Vec<u8>) -> Result<Encoded, PointError> {
+    fn encode_unplain(&self, stamp: &dyn Fn() -> i64, out: &mut Vec<u8>) -> Result<Encoded, PointError> {
         let PointRef { measurement, tags, fields, timestamp } = *self.point;
         let time = || self.encoder.settings().time(timestamp.map(|at| PointTime::Moment { at }), stamp);
-        self.encoder.append_carefully(measurement, tags, fields, time, out)
+        self.encoder.append_unplain(measurement, tags, fields, time, out)
     }
 }

@@ -148,7 +148,7 @@ impl Encoder {
         let time = || self.settings.time(time, stamp);
         match self.append_plain(measurement, tags, fields, time, out) {
             Ok(encoded) => encoded,
-            Err(time) => self.append_carefully(measurement, tags, fields, time, out),
+            Err(time) => self.append_unplain(measurement, tags, fields, time, out),
         }
     }
 
@@ -165,8 +165,26 @@ impl Encoder {
         plain::append(out, Parts { encoder: self, measurement, tags, fields }, time)
     }
 
-    /// Appends any point, or says what is wrong with it. On an error `out` is as before.
+    /// Appends any point, by a go with more room or else carefully, or says what is wrong with it. On an error `out` is as before.
     #[cold]
+    pub(super) fn append_unplain<T: Tag, F: Field>(
+        &self,
+        measurement: &str,
+        tags: &[T],
+        fields: &[F],
+        time: impl FnOnce() -> Result<(i64, i64), PointError>,
+        out: &mut Vec<u8>,
+    ) -> Result<Encoded, PointError> {
+        or_as_before(out, |out| {
+            if plain::append_long(out, Parts { encoder: self, measurement, tags, fields }).is_none() {
+                self.write_carefully(measurement, tags, fields, out)?;
+            }
+            Ok(append_time(time()?, out))
+        })
+    }
+
+    /// Appends any point carefully, as others are compared with.
+    #[cfg(test)]
     pub(super) fn append_carefully<T: Tag, F: Field>(
         &self,
         measurement: &str,
@@ -271,7 +289,10 @@ impl<T, F> Copy for Parts<'_, T, F> {}
 
 impl<T: Tag, F: Field> WritePlain for Parts<'_, T, F> {
     #[inline(always)]
-    fn write<const MENDS: bool>(self, line: &mut PlainLine<'_, MENDS>) -> Option<()> {
+    fn write<const ROOM: usize, const MENDS: bool>(
+        self,
+        line: &mut PlainLine<'_, ROOM, MENDS>,
+    ) -> Option<()> {
         let Self { encoder, measurement, tags, fields } = self;
         line.point(measurement, tags, &encoder.default_tags, fields, &encoder.settings)
     }
@@ -528,6 +549,38 @@ mod tests {
             } else {
                 prop_assert!(plain.is_empty());
             }
+        }
+
+        /// Of any number of tags and fields, and strings that are longer than any room.
+        #[test]
+        fn what_is_not_plain_is_written_as_the_careful_way_writes_it(
+            tags in proptest::collection::vec(("[a-z]{1,12}|[a-f ]{1,3}", "[a-z]{0,20}|[a-f, ]{1,9}"), 0..40),
+            fields in proptest::collection::vec(("[a-z]{2,16}|[a-z ]{3,9}", 0..5), 0..100),
+            text in "[a-z\"]{0,40}|[a-z]{300,700}|[a-z\\\\]{1900,2200}",
+            number in any::<i32>(), has_defaults in any::<bool>(), skips in any::<bool>(),
+        ) {
+            let encoder = encoder(|rules| {
+                if has_defaults {
+                    rules.default_tags = [("b".into(), "x".into()), ("kk".into(), "y".into())].into();
+                }
+                if skips {
+                    rules.blank_tags = Unwritable::Skip;
+                }
+            });
+            let tags: Vec<_> = tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            let value = |kind| match kind {
+                0 => FieldRef::Float(f64::from(number) / 1_000.0),
+                1 => FieldRef::Integer(number.into()),
+                2 => FieldRef::Boolean(true),
+                3 => FieldRef::String("short"),
+                _ => FieldRef::String(&text),
+            };
+            let fields: Vec<_> = fields.iter().map(|(key, kind)| (key.as_str(), value(*kind))).collect();
+            let (mut unplain, mut careful) = (b"7".to_vec(), b"7".to_vec());
+            let time = || Ok((5, 7));
+            let result = encoder.append_unplain("m", &tags, &fields, time, &mut unplain);
+            prop_assert_eq!(result, encoder.append_carefully("m", &tags, &fields, time, &mut careful));
+            prop_assert_eq!(unplain, careful);
         }
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Nearly every point is short and good, and most have their tags sorted and need no escaping. Those are written at the first go. It
 //! only notes what it finds to be mended: a branch for each text costs a fifteenth of all. A second go sorts, escapes, and leaves blank
-//! tags out. What is not plain for that either is written, or refused with a reason, by the careful way in
-//! [`encoder`](super::encoder). What both ways can write they write alike; tests compare them.
+//! tags out. What is not plain for that either has another go with more room, and then is written, or refused with a reason, by the
+//! careful way in [`encoder`](super::encoder). What both ways can write they write alike; tests compare them.
 //!
 //! A `Vec` keeps its length in memory, where each append waits for the one before; so a line is written into a slice of fixed length,
-//! in the [chunks](super::texts) that its texts are copied in.
+//! in the [chunks](super::texts) that its texts are copied in. A slice whose length is not known when this is compiled costs a tenth more.
 
 use wide::u8x16;
 
@@ -23,6 +23,12 @@ use crate::values::point::FieldRef;
 /// Room for one line: none that is plain is longer, nor quite as long. It is zeroed for each point: thrice a common line, and still few nanoseconds.
 pub(crate) const LINE_BYTES_MAX: usize = 512;
 
+/// Room for a long line: some eighty fields.
+const LONG_LINE_BYTES_MAX: usize = 2_048;
+
+/// A point with more fields than this is taken for a long one without trying.
+const FIELDS_MAX: usize = 16;
+
 /// The first number of nineteen digits.
 const NINETEEN_DIGITS_MIN: i64 = 10_i64.pow(18);
 
@@ -30,12 +36,13 @@ const NINETEEN_DIGITS_MIN: i64 = 10_i64.pow(18);
 const TIME_BYTES_MAX: usize = 22;
 
 /// Tags are sorted if there are no more.
-const TAGS_SORTED_MAX: usize = 16;
+const TAGS_SORTED_MAX: usize = 32;
 
 /// Something that can be written as a plain line, at either go.
 pub(crate) trait WritePlain: Copy {
     /// Writes all but the time; `None` if it is not plain.
-    fn write<const MENDS: bool>(self, line: &mut PlainLine<'_, MENDS>) -> Option<()>;
+    fn write<const ROOM: usize, const MENDS: bool>(self, line: &mut PlainLine<'_, ROOM, MENDS>)
+    -> Option<()>;
 }
 
 /// Appends what `point` writes, and behind it the time that `time` gives in units and in nanoseconds. Where the point is not plain, `time` is
@@ -49,7 +56,7 @@ pub(crate) fn append<E, T: FnOnce() -> Result<(i64, i64), E>>(
     let start = out.len();
     out.resize(start + LINE_BYTES_MAX, 0);
     let Some(room) = out[start..].first_chunk_mut() else { return Err(time) };
-    let at = write::<false>(point, room).or_else(|| write_mending(point, room));
+    let at = write::<LINE_BYTES_MAX, false>(point, room).or_else(|| write_mending(point, room));
     let Some((at, room)) = at.and_then(|at| Some((at, room.get_mut(at..)?.first_chunk_mut()?))) else {
         out.truncate(start);
         return Err(time);
@@ -63,10 +70,22 @@ pub(crate) fn append<E, T: FnOnce() -> Result<(i64, i64), E>>(
     Ok(encoded)
 }
 
+/// Appends what `point` writes, without a time; `None` if it is not plain even with room for a long line. Then nothing is appended.
+pub(crate) fn append_long(out: &mut Vec<u8>, point: impl WritePlain) -> Option<()> {
+    let start = out.len();
+    out.resize(start + LONG_LINE_BYTES_MAX, 0);
+    let at = out[start..].first_chunk_mut().and_then(|room| write::<LONG_LINE_BYTES_MAX, true>(point, room));
+    out.truncate(start + at.unwrap_or(0));
+    at.map(drop)
+}
+
 /// Writes all of a point but its time, if it is plain; how many bytes that are.
 #[inline(always)]
-fn write<const MENDS: bool>(point: impl WritePlain, room: &mut [u8; LINE_BYTES_MAX]) -> Option<usize> {
-    let mut line = PlainLine::<MENDS> { room, at: 0, specials: u8x16::ZERO };
+fn write<const ROOM: usize, const MENDS: bool>(
+    point: impl WritePlain,
+    room: &mut [u8; ROOM],
+) -> Option<usize> {
+    let mut line = PlainLine::<ROOM, MENDS> { room, at: 0, specials: u8x16::ZERO };
     point.write(&mut line)?;
     (!line.specials.any()).then_some(line.at)
 }
@@ -75,7 +94,7 @@ fn write<const MENDS: bool>(point: impl WritePlain, room: &mut [u8; LINE_BYTES_M
 #[cold]
 #[inline(never)]
 fn write_mending(point: impl WritePlain, room: &mut [u8; LINE_BYTES_MAX]) -> Option<usize> {
-    write::<true>(point, room)
+    write::<LINE_BYTES_MAX, true>(point, room)
 }
 
 /// Writes a space, a time and the newline; how many bytes that are.
@@ -99,8 +118,8 @@ fn write_time(units: i64, room: &mut [u8; TIME_BYTES_MAX]) -> usize {
 
 /// A line being written; if it `MENDS`, at the second go. `None` from a method says that the line is not plain.
 #[derive(Debug)]
-pub(crate) struct PlainLine<'o, const MENDS: bool> {
-    room: &'o mut [u8; LINE_BYTES_MAX],
+pub(crate) struct PlainLine<'o, const ROOM: usize, const MENDS: bool> {
+    room: &'o mut [u8; ROOM],
     /// How many bytes of it are written.
     at: usize,
     /// Not zero if a text has a special byte and is not escaped.
@@ -108,7 +127,7 @@ pub(crate) struct PlainLine<'o, const MENDS: bool> {
 }
 
 // Inlined by force: a call would send the room through memory for each text.
-impl<const MENDS: bool> PlainLine<'_, MENDS> {
+impl<const ROOM: usize, const MENDS: bool> PlainLine<'_, ROOM, MENDS> {
     /// All of a point but its time.
     #[inline(always)]
     pub(crate) fn point<T: Tag, F: Field>(
@@ -180,8 +199,17 @@ impl<const MENDS: bool> PlainLine<'_, MENDS> {
         defaults.iter().try_for_each(|default| self.known(&default.escaped))
     }
 
+    /// Whether so many fields are too many for this room.
+    #[inline(always)]
+    pub(crate) const fn is_for_fewer(fields: usize) -> bool {
+        ROOM < LONG_LINE_BYTES_MAX && fields > FIELDS_MAX
+    }
+
     #[inline(always)]
     fn fields<F: Field>(&mut self, fields: &[F], settings: &Settings) -> Option<()> {
+        if Self::is_for_fewer(fields.len()) {
+            return None;
+        }
         let mut separator = b' ';
         let mut marks = 0_u64;
         let mut is_unique = true;
@@ -380,13 +408,15 @@ mod tests {
 
     type Parts<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [(&'a str, FieldRef<'a>)]);
 
-    /// What is written for a point of these parts, if it is plain: the same as the careful way writes.
+    /// What is written for a point of these parts, if it is plain: the same as the careful way writes, as is what is written if it is not.
     fn written(encoder: &Encoder, (measurement, tags, fields): Parts<'_>) -> Option<String> {
-        let (mut plain, mut careful) = (b"7".to_vec(), b"7".to_vec());
+        let (mut plain, mut careful, mut unplain) = (b"7".to_vec(), b"7".to_vec(), b"7".to_vec());
         let time = || Ok((5, -5));
         let is_plain = encoder.append_plain(measurement, tags, fields, time, &mut plain).is_ok();
-        let refused = encoder.append_carefully(measurement, tags, fields, time, &mut careful).is_err();
-        assert!(!is_plain || !refused, "{measurement:?} {tags:?} {fields:?}");
+        let carefully = encoder.append_carefully(measurement, tags, fields, time, &mut careful);
+        let unplainly = encoder.append_unplain(measurement, tags, fields, time, &mut unplain);
+        assert_eq!((&unplainly, &unplain), (&carefully, &careful), "{measurement:?} {tags:?} {fields:?}");
+        assert!(!is_plain || carefully.is_ok(), "{measurement:?} {tags:?} {fields:?}");
         let kept: &[u8] = if is_plain { &careful } else { b"7" };
         assert_eq!(plain, kept, "{measurement:?} {tags:?} {fields:?}");
         is_plain.then(|| String::from_utf8(plain).unwrap())
@@ -473,7 +503,7 @@ mod tests {
     fn tags_are_sorted_up_to_so_many() {
         let encoder = encoder(Portability::AllVersions);
         let keys: Vec<String> =
-            (0..TAGS_SORTED_MAX + 1).map(|place| format!("{:02}", 5 * place % 17)).collect();
+            (0..TAGS_SORTED_MAX + 1).map(|place| format!("{:02}", 5 * place % 37)).collect();
         let tags: Vec<_> = keys.iter().map(|key| (key.as_str(), "v")).collect();
         let fields = [("f", FieldRef::Boolean(true))];
         for count in 2..=TAGS_SORTED_MAX {
@@ -493,7 +523,10 @@ mod tests {
     }
 
     impl WritePlain for Piece<'_> {
-        fn write<const MENDS: bool>(self, line: &mut PlainLine<'_, MENDS>) -> Option<()> {
+        fn write<const ROOM: usize, const MENDS: bool>(
+            self,
+            line: &mut PlainLine<'_, ROOM, MENDS>,
+        ) -> Option<()> {
             let settings = Settings::new(Default::default(), &Default::default());
             match self {
                 Self::Nothing => Some(()),
@@ -576,9 +609,48 @@ mod tests {
             let is_plain = |length: &usize| {
                 written(&encoder, ("m", &[], &[(&byte.repeat(*length), FieldRef::String(""))])).is_some()
             };
-            let lengths: Vec<usize> = (1..LINE_BYTES_MAX + 2).filter(is_plain).collect();
+            let lengths: Vec<usize> = (1..LONG_LINE_BYTES_MAX + 2).filter(is_plain).collect();
             assert!(lengths.is_sorted() && lengths.len() > 200, "{lengths:?}");
             assert_eq!(lengths.last(), Some(&lengths.len()));
+        }
+    }
+
+    /// The same is given room for a long line, and is long where that ends, too.
+    #[test]
+    fn a_long_line_is_one_with_more_room() {
+        let settings = Settings::new(Default::default(), &Default::default());
+        let is_long = |point: Parts<'_>| {
+            let (measurement, tags, fields) = point;
+            append_long(&mut Vec::new(), Point { measurement, tags, fields, settings: &settings }).is_some()
+        };
+        for byte in ["x", " "] {
+            let fits = |length: &usize| is_long(("m", &[], &[(&byte.repeat(*length), FieldRef::String(""))]));
+            let lengths: Vec<usize> = (1..LONG_LINE_BYTES_MAX + 2).filter(fits).collect();
+            assert!(lengths.len() > 2 * LINE_BYTES_MAX / 3, "{lengths:?}");
+            assert_eq!(lengths.last(), Some(&lengths.len()));
+        }
+        let names: Vec<String> = (0..=80).map(|n| format!("bytes_of_kind_{n:02}")).collect();
+        for count in [FIELDS_MAX, FIELDS_MAX + 1, 80] {
+            let fields: Vec<_> = names[..count].iter().map(|name| (&**name, FieldRef::Integer(1))).collect();
+            let plain = written(&encoder(Portability::AllVersions), ("m", &[], &fields)).is_some();
+            assert_eq!((plain, is_long(("m", &[], &fields))), (count <= FIELDS_MAX, true), "{count}");
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    struct Point<'a> {
+        measurement: &'a str,
+        tags: &'a [(&'a str, &'a str)],
+        fields: &'a [(&'a str, FieldRef<'a>)],
+        settings: &'a Settings,
+    }
+
+    impl WritePlain for Point<'_> {
+        fn write<const ROOM: usize, const MENDS: bool>(
+            self,
+            line: &mut PlainLine<'_, ROOM, MENDS>,
+        ) -> Option<()> {
+            line.point(self.measurement, self.tags, &[], self.fields, self.settings)
         }
     }
 }

@@ -166,7 +166,7 @@ impl<V: Values> PreparedSeries<V> {
         let time = || self.time(timestamp, stamp);
         match self.append_plain(&values, time, out) {
             Ok(encoded) => encoded,
-            Err(time) => self.append_carefully(&values, time, out),
+            Err(time) => self.append_unplain(&values, time, out),
         }
     }
 
@@ -181,21 +181,29 @@ impl<V: Values> PreparedSeries<V> {
         plain::append(out, ValuesOf { series: self, values }, time)
     }
 
-    /// Appends any point whose values were checked, or says what is wrong with it. On an error `out` is as before.
+    /// Appends any point whose values were checked, by a go with more room or else carefully, or says what is wrong with it. On an error
+    /// `out` is as before.
     #[cold]
-    fn append_carefully(
+    fn append_unplain(
         &self,
         values: &V::Of<'_>,
         time: impl FnOnce() -> Result<(i64, i64), PointError>,
         out: &mut Vec<u8>,
     ) -> Result<Encoded, PointError> {
         encoder::or_as_before(out, |out| {
-            out.extend_from_slice(&self.series);
-            let fields_start = out.len();
-            V::visit(*values, &mut Careful { series: self, out })?;
-            *out.get_mut(fields_start).ok_or_else(encoder::no_fields)? = b' ';
+            if plain::append_long(out, ValuesOf { series: self, values }).is_none() {
+                self.write_carefully(values, out)?;
+            }
             Ok(encoder::append_time(time()?, out))
         })
+    }
+
+    fn write_carefully(&self, values: &V::Of<'_>, out: &mut Vec<u8>) -> Result<(), PointError> {
+        out.extend_from_slice(&self.series);
+        let fields_start = out.len();
+        V::visit(*values, &mut Careful { series: self, out })?;
+        *out.get_mut(fields_start).ok_or_else(encoder::no_fields)? = b' ';
+        Ok(())
     }
 
     #[inline(always)]
@@ -235,10 +243,10 @@ impl<V: Values> Encode for OfSeries<'_, '_, V> {
     }
 
     #[inline(always)]
-    fn encode_carefully(&self, stamp: &dyn Fn() -> i64, out: &mut Vec<u8>) -> Result<Encoded, PointError> {
+    fn encode_unplain(&self, stamp: &dyn Fn() -> i64, out: &mut Vec<u8>) -> Result<Encoded, PointError> {
         let Self { series, values, timestamp } = *self;
         V::check(*values, &series.schema).map_err(|mismatch| series.mismatch(mismatch))?;
-        series.append_carefully(values, || series.time(timestamp, stamp), out)
+        series.append_unplain(values, || series.time(timestamp, stamp), out)
     }
 }
 
@@ -266,7 +274,10 @@ impl<V: Values> Copy for ValuesOf<'_, '_, V> {}
 
 impl<V: Values> WritePlain for ValuesOf<'_, '_, V> {
     #[inline(always)]
-    fn write<const MENDS: bool>(self, line: &mut PlainLine<'_, MENDS>) -> Option<()> {
+    fn write<const ROOM: usize, const MENDS: bool>(
+        self,
+        line: &mut PlainLine<'_, ROOM, MENDS>,
+    ) -> Option<()> {
         line.known(&self.series.series)?;
         let mut plain = Plain { series: self.series, line, separator: b' ' };
         V::visit(*self.values, &mut plain).ok()?;
@@ -274,17 +285,20 @@ impl<V: Values> WritePlain for ValuesOf<'_, '_, V> {
     }
 }
 
-struct Plain<'a, 'o, V: Values, const MENDS: bool> {
+struct Plain<'a, 'o, V: Values, const ROOM: usize, const MENDS: bool> {
     series: &'a PreparedSeries<V>,
-    line: &'a mut PlainLine<'o, MENDS>,
+    line: &'a mut PlainLine<'o, ROOM, MENDS>,
     separator: u8,
 }
 
-impl<V: Values, const MENDS: bool> FieldSink for Plain<'_, '_, V, MENDS> {
+impl<V: Values, const ROOM: usize, const MENDS: bool> FieldSink for Plain<'_, '_, V, ROOM, MENDS> {
     type Refusal = ();
 
     #[inline(always)]
     fn value(&mut self, at: usize, value: FieldRef<'_>) -> Result<(), ()> {
+        if PlainLine::<ROOM, MENDS>::is_for_fewer(at + 1) {
+            return Err(());
+        }
         let separator = std::mem::replace(&mut self.separator, b',');
         let Self { series, line, .. } = self;
         line.field(separator, &series.keys[at], value, &series.settings).ok_or(())

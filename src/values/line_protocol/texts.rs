@@ -226,7 +226,7 @@ const fn repeat(byte: u8) -> u64 {
 
 /// Fewer than eight bytes in the low bytes of a word; above them zeros.
 #[inline(always)]
-fn short_word(text: &[u8]) -> u64 {
+pub(super) fn short_word(text: &[u8]) -> u64 {
     // Two halves that overlap agree where they do.
     if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
         let last = u64::from(u32::from_le_bytes(*last)) << (8 * (text.len() - 4));
