@@ -117,12 +117,7 @@ struct Salvage<'a> {
 impl Salvage<'_> {
     fn run(mut self, aside: &Path) -> rusqlite::Result<SalvageReport> {
         self.copy_state()?;
-        for fate in self.rows("fate")? {
-            // One that says nothing would never be overwritten.
-            if matches!(fate.values.last(), Some(Value::Text(key)) if Fate::from_key(key).is_some()) {
-                self.insert("fate", fate);
-            }
-        }
+        self.copy_fates()?;
         // A missing or a false row is what we are here for, so neither ends the work.
         let known = State::load(self.conn).unwrap_or(None);
 
@@ -154,6 +149,20 @@ impl Salvage<'_> {
             _ => None,
         });
         Ok(serde_json::json!(rows.collect::<BTreeMap<_, _>>()).to_string())
+    }
+
+    /// No checksum says which are true: those that can be, each as far as the next begins.
+    fn copy_fates(&mut self) -> rusqlite::Result<()> {
+        let fates = self.rows("fate")?;
+        let mut ranges: Vec<_> = fates.into_iter().filter_map(|record| range_of(&record)).collect();
+        ranges.sort_by_key(|(seqs, _)| seqs.first);
+        ranges.dedup_by_key(|(seqs, _)| seqs.first);
+        let nexts = ranges.iter().skip(1).map(|(next, _)| next.first - 1).chain([u64::MAX]);
+        let ends: Vec<u64> = nexts.collect();
+        for ((seqs, fate), end) in ranges.into_iter().zip(ends) {
+            fates::record(self.conn, SeqRange { last: seqs.last.min(end), ..seqs }, fate)?;
+        }
+        Ok(())
     }
 
     fn copy_attempts(&mut self) -> rusqlite::Result<()> {
@@ -367,6 +376,13 @@ fn is_kept(conn: &Connection, seqs: SeqRange) -> rusqlite::Result<bool> {
         // Forgotten, or on a page that is lost, or in the backlog again.
         None => Ok(backlog::find(conn, seqs.first)?.is_none()),
     }
+}
+
+/// Numbers and their fate, if there are such.
+fn range_of(record: &Record) -> Option<(SeqRange, Fate)> {
+    let [_, Value::Integer(last), Value::Text(key)] = &record.values[..] else { return None };
+    let seqs = SeqRange { first: record.rowid.try_into().ok()?, last: (*last).try_into().ok()? };
+    (0 < seqs.first && seqs.first <= seqs.last).then_some((seqs, Fate::from_key(key)?))
 }
 
 /// In the file the row id stands outside the record, and a null in its place.

@@ -191,3 +191,73 @@ fn proxy(url: &str) -> Result<reqwest::Proxy, LocalError> {
     }
     reqwest::Proxy::all(url).map_err(|_| bad("is no URL"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(change: impl FnOnce(&mut HttpConfig)) -> PoolSettings {
+        let mut config = HttpConfig::new("http://127.0.0.1:9");
+        config.proxy = Proxy::None;
+        change(&mut config);
+        PoolSettings::new(&config, &Endpoints::new(&config).unwrap()).unwrap()
+    }
+
+    fn pool(settings: &PoolSettings) -> Arc<Pool> {
+        Pool::of(settings).unwrap()
+    }
+
+    #[test]
+    fn what_connects_alike_on_one_thread_has_one_pool() {
+        let usual = settings(|_| ());
+        let kept = pool(&usual);
+        assert!(Arc::ptr_eq(&kept, &pool(&settings(|config| config.url = "http://127.0.0.1:10".into()))));
+        let changes: [fn(&mut HttpConfig); 5] = [
+            |config| config.url = "https://127.0.0.1:9".into(),
+            |config| config.proxy = Proxy::Environment,
+            |config| config.connect_timeout *= 2,
+            |config| config.connection_age_max *= 2,
+            |config| _ = config.headers.insert("x-plant".into(), "north".into()),
+        ];
+        for change in changes {
+            assert!(!Arc::ptr_eq(&kept, &pool(&settings(change))));
+        }
+        std::thread::scope(|scope| {
+            let elsewhere = scope.spawn(|| pool(&usual)).join().unwrap();
+            assert!(!Arc::ptr_eq(&kept, &elsewhere));
+        });
+        assert!(Arc::ptr_eq(&kept, &pool(&usual)));
+    }
+
+    #[test]
+    fn one_that_is_distrusted_is_replaced_for_all() {
+        let usual = settings(|_| ());
+        let old = pool(&usual);
+        assert!(old.is_current());
+        old.distrust();
+        assert!(!old.is_current());
+        let new = pool(&usual);
+        assert!(!Arc::ptr_eq(&old, &new) && new.is_current());
+        assert!(Arc::ptr_eq(&new, &pool(&usual)), "though the old one is still in use");
+    }
+
+    #[test]
+    fn one_that_is_too_old_is_replaced() {
+        let fleeting = settings(|config| config.connection_age_max = Duration::ZERO);
+        let old = pool(&fleeting);
+        assert!(!old.is_current() && !Arc::ptr_eq(&old, &pool(&fleeting)));
+    }
+
+    #[test]
+    fn one_that_nobody_uses_is_forgotten() {
+        let listed =
+            || POOLS.with_borrow(|pools| pools.iter().filter(|pool| pool.strong_count() > 0).count());
+        let usual = settings(|_| ());
+        let kept = pool(&usual);
+        assert_eq!(listed(), 1);
+        drop(kept);
+        assert_eq!(listed(), 0);
+        let _other = pool(&settings(|config| config.connect_timeout *= 2));
+        assert_eq!(POOLS.with_borrow(Vec::len), 1);
+    }
+}

@@ -424,15 +424,22 @@ fn a_damaged_file_is_read_in_its_own_pages_whatever_is_wrong_with_what_says_thei
 }
 
 #[test]
-fn a_fate_that_is_none_is_not_salvaged() {
-    let bench = Bench::new();
-    let stored = filled(&bench);
-    let (life, _) = bench.open();
-    life.spool.conn.execute("UPDATE fate SET fate = 'delivereb' WHERE fate = 'delivered'", []).unwrap();
-    life.close();
-    assert!(!verify(bench.path()).unwrap().sound);
-    salvage(bench.path()).unwrap().unwrap();
-    let (saved, _) = check_salvaged(&bench, &stored);
-    assert_eq!(saved, 37);
-    assert!(verify(bench.path()).unwrap().sound);
+fn of_fates_that_cannot_be_true_none_is_salvaged() {
+    for damage in [
+        "UPDATE fate SET fate = 'delivereb' WHERE fate = 'delivered'",
+        "UPDATE fate SET last_seq = first_seq - 1",
+        "UPDATE fate SET first_seq = -first_seq",
+        "INSERT INTO fate SELECT first_seq + 1, last_seq + 1, 'rejected' FROM fate ORDER BY first_seq LIMIT 1",
+    ] {
+        let bench = Bench::new();
+        let stored = filled(&bench);
+        let (life, _) = bench.open();
+        assert!(life.spool.conn.execute(damage, []).unwrap() > 0, "{damage}");
+        life.close();
+        assert!(!verify(bench.path()).unwrap().sound, "{damage}");
+        salvage(bench.path()).unwrap().unwrap();
+        let (saved, _) = check_salvaged(&bench, &stored);
+        assert_eq!(saved, 37, "{damage}");
+        assert!(verify(bench.path()).unwrap().sound, "{damage}");
+    }
 }
