@@ -80,8 +80,7 @@ impl PoolSettings {
             .default_headers(self.headers.clone())
             .connect_timeout(self.connect_timeout)
             .pool_idle_timeout(IDLE_MAX)
-            // None for a redirect: where points go is not for a server to say, and a redirected POST may lose its body on
-            // the way.
+            // Where points go is not for a server to say, and a redirected POST may lose its body on the way.
             .redirect(reqwest::redirect::Policy::none())
             .tcp_nodelay(true);
         let builder = match &self.proxy {
