@@ -10,14 +10,14 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use reqwest::Client;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use rustls::ClientConfig;
 
 use super::endpoints::Endpoints;
 use super::failure::failure;
 use super::file::{FileStamp, LocalError};
 use super::tls::Tls;
-use crate::values::config::{HttpConfig, Proxy};
+use crate::values::config::{Auth, HttpConfig, Proxy};
 
 /// Idle connections are given up before the servers do it: VictoriaMetrics closes after 60 s to the second, and a
 /// request that meets the closing has to be made twice.
@@ -156,6 +156,20 @@ impl Pool {
     }
 }
 
+/// What says how a body lies on the wire, and how the connection goes on: with others than ours a server would read other points than
+/// were sent, and answer 204.
+const FRAMING: [HeaderName; 9] = [
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+    header::CONTENT_TYPE,
+    header::TRANSFER_ENCODING,
+    header::TE,
+    header::TRAILER,
+    header::CONNECTION,
+    header::UPGRADE,
+    header::EXPECT,
+];
+
 /// What every request carries.
 fn headers(config: &HttpConfig) -> Result<HeaderMap, LocalError> {
     let mut headers = HeaderMap::new();
@@ -163,6 +177,12 @@ fn headers(config: &HttpConfig) -> Result<HeaderMap, LocalError> {
     for (name, value) in &config.headers {
         let bad = |what: &str| LocalError::new("http.headers", format!("{name:?} {what}"));
         let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad("is no name of a header"))?;
+        if FRAMING.contains(&key) {
+            return Err(bad("is set with each body"));
+        }
+        if key == header::AUTHORIZATION && !matches!(config.auth, Auth::None | Auth::Query { .. }) {
+            return Err(bad("is set by `http.auth`"));
+        }
         let mut value =
             HeaderValue::from_str(value).map_err(|_| bad("has a value that no header can carry"))?;
         value.set_sensitive(true);

@@ -125,6 +125,18 @@ fn a_setting_that_cannot_be_is_named_at_start() {
     check(|config| config.http.fallback_urls = vec!["http://h/?p=s3cret".into()], "http.url");
     check(|config| _ = config.http.headers.insert("a b".into(), "s3cret".into()), "http.headers");
     check(|config| _ = config.http.headers.insert("x".into(), "s3cret\n".into()), "http.headers");
+    check(|config| _ = config.http.headers.insert("content-length".into(), "3".into()), "http.headers");
+    check(
+        |config| _ = config.http.headers.insert("Transfer-Encoding".into(), "s3cret".into()),
+        "http.headers",
+    );
+    check(
+        |config| {
+            config.http.auth = Auth::Token { token: "s3cret".into() };
+            config.http.headers.insert("Authorization".into(), "s3cret".into());
+        },
+        "http.headers",
+    );
     check(|config| config.http.auth = Auth::Token { token: "s3cret\n\n".into() }, "http.auth");
     check(|config| config.http.proxy = influx_spool::Proxy::Url("ftp://u:s3cret@h".into()), "http.proxy");
 }

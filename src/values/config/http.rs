@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// The server and how it is spoken to.
 ///
-/// Databases on one arbiter share connections, each of which carries one request at a time, if `tls`, `proxy`, `headers`,
+/// Databases on one arbiter (unless they name one: one of two of the crate's own) share connections, each of which carries one request at a time, if `tls`, `proxy`, `headers`,
 /// `connect_timeout` and `connection_age_max` are the same: a thousand of them need as many as requests are under way at once.
 /// Credentials go with each request. A connection that was idle for 50 to 100 seconds is closed.
 ///
@@ -44,7 +44,9 @@ pub struct HttpConfig {
     /// The way through a proxy. Default: as the environment says (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`).
     #[serde(default)]
     pub proxy: Proxy,
-    /// Headers beside our own, on every request. Their values are treated as secrets. Default: none.
+    /// Headers beside our own, on every request. Their values are treated as secrets. `Host` and `User-Agent` take the place of ours;
+    /// those that say how a body is sent (`Content-Length`, `Content-Encoding` and so on) are refused, and so is `Authorization`
+    /// beside an `auth` that sets it. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// How long one request may take, answer included. Default: 30 s: a busy server takes its time, and giving up
